@@ -1,0 +1,643 @@
+"""What hpctools runs inside a job: rendezvous, launch, the statuses of ranks and their logs.
+
+    launch.py head              the batch host: find an address and a port, and hold the port
+    launch.py node ...          srun's task on each node: start the launcher (or the program itself)
+    launch.py rank OWNER        around each rank: log, prefix, signals, status
+    launch.py finish STATUS     after srun: which rank failed first, and the job's status
+    launch.py local ...         all of it on this machine, without Slurm
+
+This file is copied into the run folder, beside argv.json, and works there with any Python from 3.8
+on and nothing but its standard library: neither the nodes nor an image need hpctools. Run it as
+`python -I -S launch.py`, so that a user's PYTHONPATH and site-packages cannot break it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Dict, Sequence
+
+RUN = os.path.dirname(os.path.abspath(__file__))
+Record = Dict[str, Any]
+
+# slurmstepd passes output on in messages of 1024 bytes (SLURM_IO_MAX_MSG_LEN): a longer line is
+# torn, and other nodes' lines get in between. So we tear it ourselves, each piece with its prefix.
+LINE_MAX = 1000
+# A pipe takes this much at once (PIPE_BUF), so the ranks of a node never write into each other's lines.
+WRITE_MAX = 4096
+LAST_LINES = 50
+
+ASKED_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+PASSED_ON = (*ASKED_TO_STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+ORPHAN_GRACE_S = 5.0
+DRAIN_S = 2.0
+HOLD_BACK_S = 5.0
+
+
+# --- where we are -------------------------------------------------------------------------------
+
+
+def number(name: str, default: int = 0) -> int:
+    """The variable as a number; Slurm leaves some unset, such as SLURM_RESTART_COUNT in the first run."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdigit() else default
+
+
+def home() -> str:
+    """The folder that outlives attempts: the run's own, or one for each task of an array."""
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    return os.path.join(RUN, "task-" + task) if task else RUN
+
+
+def attempt() -> str:
+    """The folder of this attempt, made if missing; a requeued job counts on."""
+    folder = os.path.join(home(), f"attempt-{number('SLURM_RESTART_COUNT')}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    return folder
+
+
+def node_name() -> str:
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def remark(text: str) -> None:
+    put(1, f"hpctools: {text}\n".encode("utf-8", "surrogateescape"))
+
+
+def put(descriptor: int, data: bytes) -> None:
+    """Write whole lines, as many at once as a pipe takes whole. A reader that went away is no error:
+    the program shall not die because nobody looks."""
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + WRITE_MAX) + 1 or min(start + WRITE_MAX, len(data))
+        try:
+            start += os.write(descriptor, data[start:end])
+        except OSError:
+            return
+
+
+def write_json(path: str, value: Record) -> None:
+    """Write beside and rename: who reads sees all of it or nothing."""
+    beside = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(value, file)
+        os.replace(beside, path)
+    except OSError as error:
+        remark(f"cannot write {path}: {error.strerror}")
+
+
+# --- head: an address and a port ----------------------------------------------------------------
+
+
+def is_here(name: str) -> bool:
+    """Whether name resolves to an address of this machine (a wildcard in DNS resolves anything)."""
+    try:
+        found = socket.getaddrinfo(name, 0, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _, address in found:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+            return True
+    return False
+
+
+def node_address(name: str) -> str:
+    """Slurm's own address of a node, by which slurmctld reaches it; the name if Slurm won't say."""
+    try:
+        said = subprocess.run(
+            ["scontrol", "show", "node", "--oneliner", name], stdout=subprocess.PIPE, timeout=60
+        ).stdout.decode("utf-8", "replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return name
+    match = re.search(r"\bNodeAddr=(\S+)", said)
+    return match.group(1) if match else name
+
+
+def head_address() -> str:
+    """What the other nodes call this one: its name where names resolve, else Slurm's NodeAddr."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return "127.0.0.1"
+    name = node_name()
+    return name if is_here(name) else node_address(name)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on port now, on all addresses, IPv6's too where there are any."""
+    families = [socket.AF_INET6, socket.AF_INET] if socket.has_ipv6 else [socket.AF_INET]
+    for family in families:
+        try:
+            probe = socket.socket(family, socket.SOCK_STREAM)
+        except OSError:  # no such protocol in this kernel
+            continue
+        with probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as torch's own store does
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return False
+    return True
+
+
+def reserve(base: int, count: int, seed: int) -> tuple[int, socket.socket]:
+    """A free port of base..base+count-1, seed first and stepping on, held as long as the socket.
+
+    Between our probe and torch's listening, another job on this node could find the same port free.
+    So a job first takes an abstract Unix socket of the port's number: like ports they belong to the
+    network namespace, hold against every user, leave no file and vanish with the process.
+    """
+    for step in range(count):
+        port = base + (seed + step) % count
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            claim.bind(b"\0hpctools-port-%d" % port)
+        except OSError:
+            claim.close()
+            continue
+        if is_free(port):
+            return port, claim
+        claim.close()
+    raise SystemExit(f"hpctools: no free port between {base} and {base + count - 1}")
+
+
+def head(base: int, count: int) -> int:
+    """Print "ADDRESS PORT", then hold the port until the batch script is gone."""
+    parent = os.getppid()
+    for signum in (signal.SIGUSR1, signal.SIGUSR2):  # meant for the ranks, but may reach all processes
+        signal.signal(signum, signal.SIG_IGN)
+    port, claim = reserve(base, count, number("SLURM_JOB_ID", os.getpid()))
+    with claim:
+        print(head_address(), port, flush=True)
+        reader = select.poll()
+        reader.register(sys.stdout.fileno(), 0)  # POLLERR comes unasked when the last reader is gone
+        while not reader.poll(5000) and os.getppid() == parent:
+            pass
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+# --- the output of a program --------------------------------------------------------------------
+
+
+class Output:
+    """Raw bytes into a log, and the same by lines, each with a prefix, to our own output.
+
+    Of a progress bar (text ended by carriage returns) one state a second is shown, and the last.
+    """
+
+    def __init__(self, log: str, prefix: str) -> None:
+        self.prefix = prefix.encode()
+        self.last: collections.deque[bytes] = collections.deque(maxlen=LAST_LINES)
+        self.rest = b""  # what stands after the last newline
+        self.shown = b""  # the state of a progress bar shown last
+        self.shown_s = 0.0
+        self.log: int | None = None
+        try:
+            self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            remark(f"cannot write {log}: {error.strerror}")
+
+    def feed(self, data: bytes) -> None:
+        self.keep(data)
+        lines, newline, self.rest = (self.rest + data).rpartition(b"\n")
+        if newline:
+            self.show(lines)
+        if b"\r" in self.rest:
+            self.show_progress()
+        elif len(self.rest) > 65536:  # no memory without bounds for a program that writes no newline
+            self.show(self.rest)
+            self.rest = b""
+
+    def keep(self, data: bytes) -> None:
+        """Append to the log; a full disk must not end the training, so it is said once."""
+        while self.log is not None and data:
+            try:
+                data = data[os.write(self.log, data) :]
+            except OSError as error:
+                remark(f"the log of {self.prefix.decode().strip()} ends here: {error.strerror}")
+                os.close(self.log)
+                self.log = None
+
+    def show(self, text: bytes) -> None:
+        lines = text.split(b"\n")
+        if b"\r" in text:
+            lines = [overwritten(line) for line in lines]
+            if self.shown and lines[0] == self.shown:
+                del lines[0]
+            self.shown = b""
+        room = LINE_MAX - len(self.prefix) - 1
+        if max(map(len, lines), default=0) > room:
+            lines = [piece for line in lines for piece in torn(line, room)]
+        self.last.extend(lines[-LAST_LINES:])
+        if lines:
+            self.emit(self.prefix + (b"\n" + self.prefix).join(lines) + b"\n")
+
+    def emit(self, text: bytes) -> None:
+        put(1, text)
+
+    def show_progress(self) -> None:
+        done, _, current = self.rest.rpartition(b"\r")
+        state = overwritten(done)
+        self.rest = state + b"\r" + current[-65536:]
+        if state and state != self.shown and time.monotonic() - self.shown_s >= 1:
+            self.show(state)
+            self.shown, self.shown_s = state, time.monotonic()
+
+    def tick(self) -> None:
+        """Called once a second and more."""
+
+    def end(self) -> None:
+        if self.rest:
+            self.show(self.rest)
+        if self.log is not None:
+            os.close(self.log)
+
+    def last_lines(self) -> list[str]:
+        return [line.decode("utf-8", "replace") for line in self.last]
+
+
+class LauncherOutput(Output):
+    """What a launcher says is shown some seconds later, and not at all if it has ended by then. Of any
+    rank's failure torchrun on every node makes a long traceback, which buries the rank's own words, and
+    also when all went well and one node leaves before another. It stands in the launcher's log, and
+    finish shows its end when no rank is to blame."""
+
+    def __init__(self, log: str, prefix: str) -> None:
+        super().__init__(log, prefix)
+        self.held: collections.deque[tuple[float, bytes]] = collections.deque()
+
+    def emit(self, text: bytes) -> None:
+        self.held.append((time.monotonic(), text))
+
+    def tick(self) -> None:
+        while self.held and time.monotonic() - self.held[0][0] >= HOLD_BACK_S:
+            put(1, self.held.popleft()[1])
+
+
+def overwritten(line: bytes) -> bytes:
+    """What a terminal would leave of a line with carriage returns: the text after the last one."""
+    return line.rstrip(b"\r").rpartition(b"\r")[2]
+
+
+def torn(line: bytes, room: int) -> list[bytes]:
+    """line in pieces of at most room bytes, no UTF-8 character cut in two."""
+    pieces = []
+    while len(line) > room:
+        cut = room
+        while cut > room - 4 and line[cut] & 0xC0 == 0x80:
+            cut -= 1
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line]
+
+
+# --- a program under our eyes -------------------------------------------------------------------
+
+
+def before_exec(keep_ignored: bool, parent: int) -> None:
+    """In the new process: die with the wrapper, and take signals as any program does."""
+    with contextlib.suppress(Exception):  # no ctypes or no prctl: then only the orphan's check is left
+        import ctypes
+
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGKILL)
+    for signum in (signal.SIGUSR1, signal.SIGUSR2):
+        # torchrun has no handler for these and would die of them. A program must get the default:
+        # bash, for one, cannot trap a signal that was ignored when it started.
+        signal.signal(signum, signal.SIG_IGN if keep_ignored else signal.SIG_DFL)
+
+
+class Watched:
+    """A program that runs as our child: its output shown, our signals passed on, its end recorded."""
+
+    def __init__(self, name: str, record: Record, output: Output) -> None:
+        self.path = os.path.join(attempt(), name + ".json")
+        self.record = record
+        self.output = output
+        self.child: subprocess.Popen[bytes] | None = None
+        self.asked_s, self.asked_by = 0.0, 0  # when we were first told to stop, and by which signal
+        self.ended_s = 0.0
+        self.parent = os.getppid()
+        self.orphan_s = 0.0  # when we saw that our parent had died
+        self.early: list[int] = []  # signals that came before there was a child
+
+    def pass_on(self, signum: int, frame: object = None) -> None:
+        if signum in ASKED_TO_STOP:
+            self.asked_s = self.asked_s or time.time()
+            self.asked_by = self.asked_by or signum
+        if self.child is None:
+            self.early.append(signum)
+        elif self.child.poll() is None:
+            self.deliver(signum)
+
+    def deliver(self, signum: int) -> None:
+        if self.child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child.pid, signum)
+
+    def notice_end(self, signum: int = 0, frame: object = None) -> bool:
+        """Whether the program has ended. Its time is taken at once, on SIGCHLD: the first rank to
+        fail is found by it, and a data loader may keep the pipe open for seconds more."""
+        if self.child is None or self.child.poll() is None:
+            return False
+        self.ended_s = self.ended_s or time.time()
+        return True
+
+    def start(self, argv: Sequence[str], launcher: bool) -> int:
+        """Start argv and return the descriptor of its output: of a launcher, whose ranks write to
+        our own stdout by themselves, stderr; of a program both."""
+        for signum in PASSED_ON:
+            signal.signal(signum, self.pass_on)
+        signal.signal(signal.SIGCHLD, self.notice_end)
+        reading, writing = os.pipe()
+        parent = os.getpid()
+        try:
+            self.child = subprocess.Popen(
+                [word.encode("utf-8", "surrogateescape") for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=None if launcher else writing,
+                stderr=writing,
+                # A group of its own: torchrun signals its workers' groups, and we pass that on.
+                start_new_session=True,
+                preexec_fn=lambda: before_exec(launcher, parent),
+            )
+        finally:
+            os.close(writing)
+        self.record["pid"] = self.child.pid
+        for waiting in self.early:
+            self.deliver(waiting)
+        return reading
+
+    def follow(self, reading: int) -> None:
+        """Show the output until the program has ended and said all. What it left running may hold
+        the pipe for ever: after its end we wait for no more than a second of silence."""
+        is_open = True
+        while is_open or not self.notice_end():
+            # A program may close its output and run on: then there is only its end to look for.
+            if select.select([reading] if is_open else [], [], [], 1.0 if is_open else 0.05)[0]:
+                data = os.read(reading, 65536)
+                self.output.feed(data)
+                is_open = bool(data) and not (self.notice_end() and time.time() > self.ended_s + DRAIN_S)
+            elif self.notice_end():
+                break
+            self.output.tick()
+            if os.getppid() != self.parent:
+                self.end_orphan()
+        os.close(reading)
+
+    def end_orphan(self) -> None:
+        """Nobody waits for us any more: end the program, gently first."""
+        if not self.orphan_s:
+            self.orphan_s = time.time()
+            self.pass_on(signal.SIGTERM)
+        elif time.time() > self.orphan_s + ORPHAN_GRACE_S:
+            self.deliver(signal.SIGKILL)
+
+    def run(self, argv: Sequence[str], launcher: bool = False) -> int:
+        """Run argv to its end, write its record and return its status, 128+signal for a signal."""
+        self.record["started_s"] = time.time()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        try:
+            reading = self.start(argv, launcher)
+        except OSError as error:
+            code = 127 if isinstance(error, FileNotFoundError) else 126  # as a shell says it
+            self.ended_s = time.time()
+            reason = f"hpctools: cannot run {argv[0]}: {error.strerror}\n"
+            self.output.feed(reason.encode("utf-8", "replace"))
+        else:
+            self.follow(reading)
+            code = self.code()
+        self.output.end()
+        return self.write_record(code)
+
+    def code(self) -> int:
+        """The program's status as Python gives it, a signal negative."""
+        code = self.child.wait() if self.child else 0
+        if -code in ASKED_TO_STOP and not self.asked_s:
+            time.sleep(0.3)  # who signals all of the job may reach the program before us
+        return code
+
+    def write_record(self, code: int) -> int:
+        asked = bool(self.asked_s) and (self.asked_s <= self.ended_s or -code in ASKED_TO_STOP)
+        status = code if code >= 0 else 128 - code
+        self.record.update(
+            ended_s=self.ended_s,
+            status=status,
+            signal=signal_name(-code) if code < 0 else None,
+            asked=asked,
+            last_lines=self.output.last_lines(),
+        )
+        write_json(self.path, self.record)
+        return status
+
+
+def new_record(rank: int | None, local_rank: int | None) -> Record:
+    """What is known before the start. node counts the job's nodes, host is Slurm's name of it; what
+    the machine calls itself is mostly the same."""
+    where = {"node": number("SLURM_NODEID"), "host": node_name(), "hostname": socket.gethostname()}
+    return {"rank": rank, "local_rank": local_rank, **where, "pid": None}
+
+
+def signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # a real-time signal
+        return f"signal {signum}"
+
+
+# --- node and rank ------------------------------------------------------------------------------
+
+
+def set_defaults(ranks: int) -> None:
+    """The environment of the program; what the user has set stays."""
+    cpus = len(os.sched_getaffinity(0))  # what this step may really use
+    granted = number("SLURM_CPUS_PER_TASK") or number("SLURM_CPUS_ON_NODE") or cpus
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(cpus, granted) // ranks)))
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    os.environ["HPCTOOLS_RUN"] = home()
+
+
+def run_program(rank: int, local_rank: int) -> int:
+    """Run argv.json as it stands, as rank."""
+    with open(os.path.join(RUN, "argv.json"), encoding="utf-8") as file:
+        argv = json.load(file)
+    name = f"rank-{rank:05d}"
+    output = Output(os.path.join(attempt(), name + ".log"), f"[{rank}] ")
+    return Watched(name, new_record(rank, local_rank), output).run(argv)
+
+
+class Launcher(Watched):
+    """torchrun: signals for the program go to the ranks, those for the job to torchrun."""
+
+    def deliver(self, signum: int) -> None:
+        if signum not in (signal.SIGUSR1, signal.SIGUSR2):
+            super().deliver(signum)
+            return
+        for pid in rank_wrappers(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signum)
+
+    def run(self, argv: Sequence[str], launcher: bool = True) -> int:
+        """torchrun's status; where it was told to stop, 143 for SIGTERM as of any program: it says 1."""
+        status = super().run(argv, launcher)
+        return 128 + self.asked_by if status and self.asked_by else status
+
+
+def rank_wrappers(owner: int) -> list[int]:
+    """The processes `launch.py rank OWNER`, found by their words in /proc."""
+    words = b"\0rank\0%d\0" % owner
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                if file.read().endswith(words):
+                    found.append(int(name))
+    return found
+
+
+def torchrun(ranks: int, address: str, port: int) -> int:
+    """Start torchrun on this node and wait for it. Its words are those that every torch from 1.9 on
+    knows: underscores, and the static rendezvous, which numbers ranks in Slurm's order of nodes."""
+    node = number("SLURM_NODEID")
+    name = f"node-{node:03d}"
+    output = LauncherOutput(os.path.join(attempt(), name + ".log"), f"[{node_name()}] ")
+    words = [sys.executable, "-m", "torch.distributed.run"]
+    words += [f"--nnodes={number('SLURM_JOB_NUM_NODES', 1)}", f"--nproc_per_node={ranks}"]
+    words += ["--rdzv_backend=static", f"--node_rank={node}"]
+    words += [f"--master_addr={address}", f"--master_port={port}"]
+    words += ["--no_python", sys.executable, "-I", "-S", os.path.join(RUN, "launch.py")]
+    words += ["rank", str(os.getpid())]
+    return Launcher(name, new_record(None, None), output).run(words)
+
+
+def node(launcher: str, ranks: int, address: str, port: int) -> int:
+    set_defaults(ranks)
+    if launcher == "none":
+        return run_program(number("SLURM_PROCID"), number("SLURM_LOCALID"))
+    return torchrun(ranks, address, port)
+
+
+# --- finish: whose fault it was -----------------------------------------------------------------
+
+
+def read_records(folder: str, kind: str) -> list[Record]:
+    """The records of all ranks or nodes; one that cannot be read is as good as none."""
+    found = []
+    for name in sorted(os.listdir(folder)):
+        if re.fullmatch(kind + r"-\d+\.json", name):
+            with contextlib.suppress(OSError, ValueError), open(os.path.join(folder, name)) as file:
+                found.append({**json.load(file), "log": name[: -len("json")] + "log"})
+    return found
+
+
+def first_failure(folder: str) -> Record | None:
+    """The rank that failed first of its own, without one the node's task that did. What was asked to
+    stop (by Slurm, or because another had failed) did not fail."""
+    for kind in ("rank", "node"):
+        failed = [one for one in read_records(folder, kind) if one["status"] and not one["asked"]]
+        if failed:
+            return min(failed, key=lambda one: float(one["ended_s"]))
+    return None
+
+
+def settled_failure(folder: str) -> Record | None:
+    """first_failure, when srun has failed. On NFS our list of the folder may be seconds old: a file
+    made by ourselves makes the client look again."""
+    for _ in range(6):
+        write_result(folder, 1, None)
+        failure = first_failure(folder)
+        everyone = read_records(folder, "node") + read_records(folder, "rank")
+        if failure or any(one["asked"] for one in everyone):
+            return failure
+        time.sleep(0.5)
+    return None
+
+
+def write_result(folder: str, status: int, failure: Record | None) -> None:
+    result = {"status": status, "first_failure": failure, "ended_s": time.time()}
+    write_json(os.path.join(folder, "result.json"), result)
+
+
+def describe(failure: Record, folder: str) -> str:
+    """The failure in words."""
+    rank = failure["rank"]
+    who = "the launcher" if rank is None else f"rank {rank}"
+    how = f"status {failure['status']}"
+    if failure["signal"]:
+        how = f"{failure['signal']} ({how})"
+    if failure["signal"] == "SIGKILL":
+        how += ", from outside: often the kernel, out of memory"
+    also = f" (hostname {failure['hostname']})" if failure["hostname"] != failure["host"] else ""
+    lines = [f"{who} on {failure['host']}{also} failed first: {how}"]
+    lines += ["  | " + line for line in failure["last_lines"][-20:]]
+    lines += [f"all it said: {os.path.join(folder, failure['log'])}"]
+    return "\n".join("hpctools: " + line for line in lines) + "\n"
+
+
+def finish(status: int) -> int:
+    """Record and tell how the job ended; its status is that of the first failure, else srun's."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a job that is cancelled shall leave its result
+    folder = attempt()
+    failure = settled_failure(folder) if status else None
+    if failure:
+        put(1, describe(failure, folder).encode("utf-8", "surrogateescape"))
+        status = int(failure["status"])
+    elif status:
+        remark(f"no rank failed by itself: Slurm or a user ended the job (status {status})")
+    write_result(folder, status, failure)
+    return status
+
+
+def local(launcher: str, ranks: int) -> int:
+    """The same job on this machine, without Slurm."""
+    port, claim = reserve(20000, 10000, os.getpid())
+    with claim:
+        return finish(node(launcher, ranks, "127.0.0.1", port))
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="launch.py", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("head", "node", "rank", "finish", "local"):
+        command = commands.add_parser(name, allow_abbrev=False)
+        if name == "head":
+            command.add_argument("--port-base", type=int, default=20000)
+            command.add_argument("--port-count", type=int, default=10000)
+        if name in ("node", "local"):
+            command.add_argument("--launcher", choices=("torchrun", "none"), required=True)
+            command.add_argument("--ranks-per-node", type=int, default=1)
+        if name == "node":
+            command.add_argument("--master-addr", default="127.0.0.1")
+            command.add_argument("--master-port", type=int, default=29500)
+        if name == "rank":
+            command.add_argument("owner", type=int)
+        if name == "finish":
+            command.add_argument("status", type=int)
+    given = parser.parse_args(words)
+    if given.command == "head":
+        return head(given.port_base, given.port_count)
+    if given.command == "node":
+        return node(given.launcher, given.ranks_per_node, given.master_addr, given.master_port)
+    if given.command == "rank":
+        return run_program(number("RANK"), number("LOCAL_RANK"))
+    if given.command == "finish":
+        return finish(given.status)
+    return local(given.launcher, given.ranks_per_node)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
