@@ -1,0 +1,96 @@
+"""YAML files of settings, read so that every key and value knows its line.
+
+Scalars stay the text that was written: YAML 1.1 would make 90 minutes of "1:30" and a truth value
+of "no". What a setting means is said by its reader, not by YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpctools.errors import Problem
+
+if TYPE_CHECKING:
+    from yaml.nodes import Node
+
+# Deeper is a mistake, or an alias that stands within itself.
+_DEEPEST = 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value and the line that it stands in, from 1: text, nothing (None), or further entries."""
+
+    value: str | None | Mapping[str, Entry]
+    line: int
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The entries of a map; none for anything else."""
+        return self.value if isinstance(self.value, Mapping) else {}
+
+
+def read(path: Path, problems: list[Problem]) -> Mapping[str, Entry]:
+    """The entries of a YAML file; what is wrong with it is added to problems.
+
+    Keys are told apart without regard to - and _: both become _.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=loader)
+    except OSError as error:
+        problems.append(Problem(str(path), f"cannot be read: {error.strerror}"))
+        return {}
+    except UnicodeDecodeError as error:
+        problems.append(Problem(str(path), f"is not UTF-8 text (byte {error.start})"))
+        return {}
+    except yaml.YAMLError as error:
+        problems.append(_syntax(path, error))
+        return {}
+    if root is None:
+        return {}
+    entry = _entry(root, path, problems, 0)
+    if not isinstance(entry.value, Mapping):
+        problems.append(Problem(f"{path}:{entry.line}", "is no map of settings", "nodes: 4"))
+    return entry.entries
+
+
+def _syntax(path: Path, error: Exception) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    return Problem(f"{path}:{mark.line + 1}" if mark else str(path), f"is not YAML: {what}")
+
+
+def _entry(node: Node, path: Path, problems: list[Problem], depth: int) -> Entry:
+    from yaml.nodes import MappingNode, ScalarNode
+
+    line = node.start_mark.line + 1
+    if isinstance(node, ScalarNode):
+        # "" in quotes is text, an empty place or ~ is nothing.
+        nothing = node.tag == "tag:yaml.org,2002:null"
+        return Entry(None if nothing else str(node.value), line)
+    if not isinstance(node, MappingNode) or depth > _DEEPEST:
+        what = "is nested too deeply" if depth > _DEEPEST else "is a list; text is expected"
+        problems.append(Problem(f"{path}:{line}", what))
+        return Entry(None, line)
+    found: dict[str, Entry] = {}
+    for key_node, value_node in node.value:
+        key_line = key_node.start_mark.line + 1
+        if not isinstance(key_node, ScalarNode):
+            problems.append(Problem(f"{path}:{key_line}", "a key is not text"))
+            continue
+        # Deeper down keys are names of the user's own: variables, options of sbatch.
+        key = key_node.value.replace("-", "_") if depth == 0 else key_node.value
+        if key in found:
+            message = f"{key_node.value} stands here again; the first is in line {found[key].line}"
+            problems.append(Problem(f"{path}:{key_line}", message))
+            continue
+        entry = _entry(value_node, path, problems, depth + 1)
+        found[key] = Entry(entry.value, key_line if entry.value is None else entry.line)
+    return Entry(found, line)

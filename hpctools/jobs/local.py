@@ -1,0 +1,73 @@
+"""The same job on this machine, without Slurm: one node, the same run folder, launcher and records."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from hpctools import process
+from hpctools.errors import InvalidInput, Problem
+from hpctools.jobs import record, resources, run_files, spec
+from hpctools.jobs.record import Record
+from hpctools.jobs.request import Request
+
+_DEVICE = re.compile(r"nvidia[0-9]+")
+Say = Callable[[str], None]
+# Whoever runs the program: its words and its environment.
+Start = Callable[[list[str], Mapping[str, str]], int]
+
+
+def run(
+    request: Request,
+    say: Say = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+    start: Start = lambda words, env: process.foreground(words, env=env),
+) -> tuple[Record, int]:
+    """Run a job here to its end, on our own terminal. Returns its record and its exit status.
+
+    As many ranks as there are GPUs, or as --gpus-per-node or --ranks-per-node say. Raises
+    InvalidInput with everything that is wrong.
+    """
+    wrong = [*request.problems, *_impossible(request)]
+    if wrong:
+        raise InvalidInput(wrong)
+    for text in spec.doubts(request.spec):
+        say(text)
+    ranks = _ranks(request, environ)
+    if request.spec.nodes > 1:
+        say(f"1 node instead of {request.spec.nodes}: --local runs on this machine only")
+    taken = replace(resources.resolve(request.spec, request.site, None), ranks=ranks)
+    folder = run_files.make(request, taken, say, submitted=False)
+    entry = run_files.new_record(request, taken, folder, {})
+    entry = replace(entry, state="local", cluster=None, slurm_conf=None, nodes=1)
+    record.save(entry)
+    say(f"run folder {folder}")
+    words = [request.spec.python, "-I", "-S", os.path.join(folder, run_files.LAUNCH.name), "local"]
+    words += [f"--launcher={request.spec.launcher}", f"--ranks-per-node={ranks}"]
+    return entry, start(words, {**environ, **dict(request.spec.exports)})
+
+
+def _impossible(request: Request) -> list[Problem]:
+    settings = request.settings
+    if settings.text("array"):
+        return [Problem(settings.where("array"), "an array needs Slurm", "leave out --local")]
+    if request.spec.launcher == "none" and (settings.number("ranks-per-node") or 1) > 1:
+        return [Problem(settings.where("ranks-per-node"), "without a launcher --local runs one rank")]
+    return []
+
+
+def _ranks(request: Request, environ: Mapping[str, str]) -> int:
+    if request.spec.launcher == "none":
+        return 1
+    asked = request.settings.number("ranks-per-node") or request.spec.gpus
+    return asked or gpus_here(environ) or 1
+
+
+def gpus_here(environ: Mapping[str, str], devices: str = "/dev") -> int:
+    """The NVIDIA GPUs of this machine that a program would see."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([one for one in visible.split(",") if one.strip() not in ("", "-1")])
+    return sum(1 for name in os.listdir(devices) if _DEVICE.fullmatch(name))

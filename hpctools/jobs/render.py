@@ -1,0 +1,153 @@
+"""A job's script, from its template.
+
+Every {{ value }} of a template comes out quoted for bash, unless it is text of ours (Text).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpctools.errors import InvalidInput, Problem
+from hpctools.jobs import directives
+from hpctools.jobs.resources import Resources
+from hpctools.jobs.site import Site
+from hpctools.jobs.spec import JobSpec
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PACKAGED = Path(__file__).parent.parent / "data" / "job_templates"
+# Names the packaged template where a site has one of the same name.
+PREFIX = "hpctools/"
+TEMPLATES = {"torchrun": "torchrun.sbatch.j2", "none": "plain.sbatch.j2"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[str, tuple[str, ...]]:
+    """The script of a job, and the --set variables that its template did not read.
+
+    run: the run folder, absolute. Raises InvalidInput when the template is wrong, ParseError when a
+    directive cannot be carried (see directives.problems).
+    """
+    import jinja2
+
+    variables = Variables(site.variables)
+    values = {**_values(spec, resources, site, run), "var": variables}
+    template = spec.settings.text("template")
+    folders = [one for one in (_folder(spec), site.templates) if one]
+    name = os.path.basename(template) if template else TEMPLATES[spec.launcher]
+    try:
+        text = environment(folders).get_template(name).render(values)
+    except jinja2.TemplateSyntaxError as error:
+        where = f"{error.filename or error.name}:{error.lineno}"
+        raise InvalidInput([Problem(where, str(error.message))]) from error
+    except jinja2.TemplateNotFound as error:
+        raise InvalidInput([Problem(template or name, f"there is no template {error.name}")]) from error
+    except jinja2.UndefinedError as error:
+        hint = "--set NAME=VALUE sets a variable"
+        raise InvalidInput([Problem(template or name, str(error), hint)]) from error
+    except Exception as error:
+        # A template may fail in any way that Python can; ours do not.
+        raise InvalidInput([Problem(template or name, f"{type(error).__name__}: {error}")]) from error
+    given = spec.settings.entries("set")
+    return text, variables._unread(one for one in given if not one.startswith("site."))
+
+
+def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[str, object]:
+    """What templates can use, beside `var`; base.sbatch.j2 tells what each is."""
+    return {
+        "directives": Text(directives.lines(directives.of(spec, resources, site, run))),
+        "exports": Text(exports(spec.exports)),
+        "setup": Text(setup(site)),
+        "run": run,
+        "python": spec.python,
+        "ranks_per_node": resources.ranks,
+        "port_base": site.ports[0],
+        "port_count": site.ports[1] - site.ports[0] + 1,
+    }
+
+
+def _folder(spec: JobSpec) -> Path | None:
+    template = spec.settings.text("template")
+    return Path(spec.workdir, template).parent if template else None
+
+
+def setup(site: Site) -> str:
+    """The site's first lines. `module` and activation scripts read variables that are not set."""
+    return f"set +u\n{site.setup.strip()}\nset -u" if site.setup.strip() else ""
+
+
+class Text(str):
+    """Text of ours, or of a template's: it comes out as it is."""
+
+    __slots__ = ()
+
+
+def environment(folders: Iterable[Path]) -> Environment:
+    """jinja2 as job templates are written for: strict, quoting, blocks that leave no empty lines."""
+    import jinja2
+
+    class Templates(jinja2.Environment):
+        # What blocks and macros give, {{ super() }} too, is made of text that is quoted already.
+        concat = staticmethod(lambda parts: Text("".join(parts)))
+
+        def join_path(self, template: str, parent: str) -> str:
+            # A site's torchrun.sbatch.j2 that extends torchrun.sbatch.j2 means the packaged one.
+            return PREFIX + template if template == parent else template
+
+    packaged = jinja2.FileSystemLoader(PACKAGED)
+    loaders: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader(list(folders)), packaged]
+    return Templates(
+        loader=jinja2.ChoiceLoader([*loaders, jinja2.PrefixLoader({PREFIX.rstrip("/"): packaged})]),
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Text) else quote(str(value)),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def quote(text: str) -> str:
+    """text as one word of bash.
+
+    Control characters are spelled out: a line break within quotes could look like a directive to
+    sbatch, and a carriage return makes it refuse the script.
+    """
+    if not _CONTROL.search(text):
+        return shlex.quote(text)
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + _CONTROL.sub(lambda match: f"\\{ord(match[0]):03o}", plain) + "'"
+
+
+def exports(values: Iterable[tuple[str, str]]) -> str:
+    """The lines that give a job its variables."""
+    return "\n".join(f"export {name}={quote(text)}" for name, text in values)
+
+
+class Variables:
+    """The variables of a site and of --set in a template: {{ var.a.b }}. Notes which were read.
+
+    Its own names begin with _: jinja2 takes an attribute before an item.
+    """
+
+    def __init__(self, values: Mapping[str, str], before: str = "", read: set[str] | None = None) -> None:
+        self._values, self._before = values, before
+        self._read: set[str] = set() if read is None else read
+
+    def _unread(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name not in self._read)
+
+    def __getitem__(self, name: str) -> object:
+        full = self._before + name
+        if full in self._values:
+            self._read.add(full)
+            return self._values[full]
+        if any(one.startswith(f"{full}.") for one in self._values):
+            return Variables(self._values, f"{full}.", self._read)
+        # jinja2 makes its undefined of it, which is an error as soon as it is used.
+        raise KeyError(full)

@@ -1,0 +1,150 @@
+"""What is put into a run folder before its job is submitted.
+
+job.sbatch   what is submitted        job.json    every setting, with where it comes from
+launch.py    what runs in the job     argv.json   the words that every rank executes
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from hpctools.errors import InvalidInput, Problem
+from hpctools.jobs import directives, record
+from hpctools.jobs.record import Record
+from hpctools.jobs.request import Request
+from hpctools.jobs.resources import Resources
+from hpctools.jobs.spec import JobSpec
+
+SCRIPT = "job.sbatch"
+LAUNCH = Path(__file__).parent / "runtime" / "launch.py"
+# Stands for what is chosen at submission: the moment and six random digits.
+EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
+CONF = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
+
+
+def example(spec: JobSpec) -> str:
+    """A run folder as it could be called; nothing is there."""
+    return os.path.join(spec.runs_dir, f"{spec.folder_name}-{EXAMPLE}")
+
+
+def script(request: Request, resources: Resources, run: str, say: Callable[[str], None]) -> str:
+    """The text of the job's script; variables that its template does not read are said."""
+    from hpctools.jobs import render
+
+    text, unread = render.render(request.spec, resources, request.site, run)
+    for name in unread:
+        say(f"--set {name}: the job's template does not use it")
+    return text
+
+
+def make(
+    request: Request, resources: Resources, say: Callable[[str], None], *, submitted: bool = True
+) -> str:
+    """Make a run folder, whole or not at all, and return its path; without a script where nothing
+    is submitted. Raises InvalidInput where none can be made.
+    """
+    spec = request.spec
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    run = os.path.join(spec.runs_dir, f"{spec.folder_name}-{stamp}-{os.urandom(3).hex()}")
+    beside = os.path.join(spec.runs_dir, f".{os.path.basename(run)}")
+    contents = {
+        "job.json": _json(_resolved(request, resources)),
+        "argv.json": _json(spec.argv),
+        LAUNCH.name: LAUNCH.read_bytes(),
+    }
+    if submitted:
+        contents[SCRIPT] = script(request, resources, run, say).encode("utf-8", "surrogateescape")
+    try:
+        os.makedirs(spec.runs_dir, exist_ok=True)
+        os.mkdir(beside, 0o700)
+        for name, data in contents.items():
+            _write(os.path.join(beside, name), data)
+        os.rename(beside, run)
+    except OSError as error:
+        problem = Problem(spec.settings.where("runs-dir"), f"{spec.runs_dir}: {error.strerror}")
+        raise InvalidInput([problem]) from error
+    return run
+
+
+def remove(entry: Record) -> None:
+    """Take away the run folder and the record of a job that does not exist.
+
+    Only what make put there: if anything else has appeared it is kept.
+    """
+    for name in (SCRIPT, "job.json", "argv.json", LAUNCH.name):
+        Path(entry.run, name).unlink(missing_ok=True)
+    try:
+        os.rmdir(entry.run)
+        os.rmdir(os.path.dirname(entry.run))  # the folder of runs, if this would have been the first
+    except OSError:
+        pass  # something else is in it
+    (record.folder() / f"{os.path.basename(entry.run)}.json").unlink(missing_ok=True)
+
+
+def new_record(request: Request, resources: Resources, run: str, environ: Mapping[str, str]) -> Record:
+    """The record of a submission that is about to be tried."""
+    spec = request.spec
+    conf = environ.get("SLURM_CONF") or next((one for one in CONF if os.path.isfile(one)), None)
+    return Record(
+        token=directives.stdout(spec, run),
+        run=run,
+        name=spec.name,
+        target=spec.target,
+        state="submitting",
+        created_s=int(time.time()),
+        cluster=_cluster_name(conf),
+        slurm_conf=conf,
+        nodes=spec.nodes,
+        gpus_per_node=resources.gpus,
+        array=spec.settings.text("array"),
+    )
+
+
+def _cluster_name(conf: str | None) -> str | None:
+    """ClusterName of a slurm.conf; None where it stands in a file that is included."""
+    if conf is None:
+        return None
+    try:
+        text = Path(conf).read_text(errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        key, equals, value = line.partition("#")[0].partition("=")
+        if equals and key.strip().lower() == "clustername":
+            return (value.split() or [""])[0].lower() or None
+    return None
+
+
+def _write(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+
+
+def _json(value: object) -> bytes:
+    import json
+
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def _resolved(request: Request, resources: Resources) -> dict[str, object]:
+    spec, site = request.spec, request.site
+    settings = spec.settings.values.items()
+    return {
+        "target": spec.target,
+        "argv": spec.argv,
+        "workdir": spec.workdir,
+        "name": spec.name,
+        "python": spec.python,
+        "nodes": spec.nodes,
+        "ranks_per_node": resources.ranks,
+        "gpus_per_node": resources.gpu_words,
+        "cpus_per_task": resources.cpus_per_task,
+        "mem": resources.mem,
+        "exclusive": resources.exclusive,
+        "site": str(site.path) if site.path else None,
+        "settings": {name: {"value": one.value, "origin": one.origin} for name, one in settings},
+    }
