@@ -48,7 +48,8 @@ class Trial:
 
 def trials(nodes: int) -> Iterable[Trial]:
     """The jobs, in the order of submission. nodes: how many the default partition has."""
-    everything = (f"--nodes={nodes}", "--gpus-per-node=1", "--exclusive")
+    # Behind all others, whatever the site says of large jobs.
+    everything = (f"--nodes={nodes}", "--gpus-per-node=1", "--exclusive", "--nice=100000")
     hold = "sleep 600"
     yield Trial("completed", ("--nodes=2", "--gpus-per-node=1"), "sleep 1", ("COMPLETED",))
     yield Trial("failed", ("--gpus-per-node=2",), "exit 7", ("FAILED",))

@@ -88,7 +88,7 @@ def view(root: Root) -> View:
     tops = [f"/{name}" for name in sorted(os.listdir("/")) if name not in _OWN and name[0] != "."]
     seen = [path for path in tops if os.path.isdir(path) and not os.path.islink(path)]
     # A home or checkout below a folder that the root has of its own, such as /var/lib/ci.
-    for path in (os.path.expanduser("~"), os.getcwd(), str(_checkout()), sys.prefix, str(home())):
+    for path in (os.path.expanduser("~"), os.getcwd(), str(_package()), sys.prefix, str(home())):
         if not any(path == top or path.startswith(f"{top}/") for top in (*seen, "/usr")):
             seen.append(path)
     seen += [path for path in (*_NETWORK_FILES, *_python()) if os.path.exists(path)]
@@ -190,14 +190,14 @@ def _scripts(folder: Path, suite: str) -> Path:
 
 def _make_venv(root: Root, say: Say) -> None:
     """hpctools in the root: what it requires from the package index, itself from where it is here."""
-    wanted = "\n".join([root.exact, *requirements(), str(_checkout())])
+    wanted = "\n".join([root.exact, *requirements(), str(_package())])
     stamp = root.venv / ".hpctools"
     if stamp.exists() and stamp.read_text() == wanted:
         return
     say(f"installing hpctools on Python {root.python}")
     pip(root, requirements(), fresh=True)
     (packages,) = (root.venv / "lib").glob("python*/site-packages")
-    (packages / "hpctools.pth").write_text(f"{_checkout()}\n")
+    (packages / "hpctools").symlink_to(_package())
     command = root.venv / "bin" / "hpctools"
     lines = [f"#!{root.venv}/bin/python", "import sys", "from hpctools.cli import main", "sys.exit(main())"]
     command.write_text("\n".join(lines) + "\n")
@@ -224,8 +224,9 @@ def requirements(extra: str = "") -> list[str]:
     return [name.strip() for name, _, marker in found if marker.strip() == wanted]
 
 
-def _checkout() -> Path:
-    return Path(__file__).resolve().parents[2]
+def _package() -> Path:
+    """The folder of hpctools itself, in a checkout or where it is installed."""
+    return Path(__file__).resolve().parents[1]
 
 
 def remove(release: str) -> bool:
