@@ -171,15 +171,11 @@ def main() -> None:
             ranks.say(f"step {step}/{given.steps}  loss {mean:.6f}  {rate:.0f} samples/s")
         if ranks.rank == 0 and (step % given.save_every == 0 or step == given.steps):
             save(checkpoint, step, network, optimizer)
-    # Nobody leaves before the last checkpoint is on disk. The barrier's handle outlives the group: with
-    # torch 2.13, gloo's thread that frees it waits for Python's lock, and we with that lock for the thread.
-    barrier = dist.barrier(async_op=True)
-    barrier.wait()
-    del model
+    dist.barrier()  # nobody leaves before the last checkpoint is on disk
     dist.destroy_process_group()
     ranks.say(f"done: {given.steps} steps, checkpoint {checkpoint}")
-    # Leave without taking the process group apart. Seen with gloo in torch 2.13, one rank in some
-    # hundred: its destructor waits, holding the GIL, for a thread that waits for the GIL.
+    # Leave at once, while the model still holds the process group: in torch 2.13 gloo's destructor can
+    # wait, with Python's lock, for a thread that waits for that lock (seen for one rank in hundreds).
     sys.stdout.flush()
     os._exit(0)
 
