@@ -491,6 +491,8 @@ sys.exit(int(any([rank.wait() for rank in ranks])))
 def torchrun(run: Run) -> Run:
     package = run.folder / "lib" / "torch" / "distributed"
     package.mkdir(parents=True)
+    for folder in (package, package.parent):  # a torch that is installed would win over a namespace
+        (folder / "__init__.py").touch()
     (package / "run.py").write_text(TORCHRUN)
     run.env |= {"PYTHONPATH": str(run.folder / "lib"), "WORDS": str(run.folder / "words.json")}
     run.env |= {"SLURM_NODEID": "3", "SLURM_JOB_NUM_NODES": "4", "SLURMD_NODENAME": "n4"}
