@@ -14,8 +14,9 @@ from hpctools.errors import ParseError
 # hostlist.c: MAX_RANGE, the most names that one pair of brackets may stand for.
 MAX_RANGE = 64 * 1024
 
-# One name: text, and any number of brackets; as in Slurm nothing stands behind the last of them.
-_WORD = re.compile(r"(?:[^\s,\[\]]*\[[^\s\[\]]*\])+(?=,|$)|[^\s,\[\]]+(?=,|$)")
+# One name: text, any number of brackets, text. Text behind the last bracket (node[1-3]-ib) is Slurm's
+# since 23.11; older releases refuse it.
+_WORD = re.compile(r"(?:[^\s,\[\]]*\[[^\s\[\]]*\])+[^\s,\[\]]*(?=,|$)|[^\s,\[\]]+(?=,|$)")
 _PART = re.compile(r"([^\[\]]*)\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _NUMBERED = re.compile(r"(.*?)([0-9]+)", re.DOTALL)
@@ -75,13 +76,24 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _product(word: str, text: str) -> list[str]:
+    """The names that a word with brackets stands for, in Slurm's order: the last bracket runs
+    fastest, then the first, the second and so on.
+    """
     names = [""]
-    for prefix, ranges in _PART.findall(word):
-        numbers = [number for one in ranges.split(",") for number in _numbers(one, text)]
-        if len(names) * len(numbers) > MAX_RANGE * 16:
-            raise ParseError("a list of node names (too many)", text)
-        names = [f"{name}{prefix}{number}" for name in names for number in numbers]
-    return names
+    *firsts, (last, ranges) = _PART.findall(word)
+    for prefix, some in firsts:
+        numbers = _all_numbers(some, len(names), text)
+        names = [f"{name}{prefix}{number}" for number in numbers for name in names]
+    numbers = _all_numbers(ranges, len(names), text)
+    suffix = word.rpartition("]")[2]
+    return [f"{name}{last}{number}{suffix}" for name in names for number in numbers]
+
+
+def _all_numbers(ranges: str, names: int, text: str) -> list[str]:
+    numbers = [number for one in ranges.split(",") for number in _numbers(one, text)]
+    if names * len(numbers) > MAX_RANGE * 16:
+        raise ParseError("a list of node names (too many)", text)
+    return numbers
 
 
 def _numbers(one: str, text: str) -> list[str]:

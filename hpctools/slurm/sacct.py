@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hpctools.errors import ParseError
-from hpctools.slurm import job_id, rows, tres, units
+from hpctools.slurm import file_pattern, job_id, rows, tres, units
 from hpctools.slurm.job_id import JobId
 
 # Set for every call: points in time as seconds since 1970.
@@ -58,10 +58,14 @@ class AccountedJob:
     """One job, or one task of an array, or (array_task_id "2-7%3") all waiting tasks of an array.
 
     A component of a heterogeneous job has a job_id of its own, and the first one's as het_job_id.
+    24.11 and 26.05, unlike 22.05, tell that only once the job has started: before, each component
+    looks like a job of its own, and only the first is found by the job's id. Nor do they mostly
+    tell the reason of a job that waits; squeue does.
     Times are seconds since 1970, durations seconds, None where there is none yet. state is one
     word; cancelled_by is the user id behind CANCELLED. exit_status is the batch script's own,
     exit_signal the signal that ended it (0: none). tres and asked hold what was allocated and
-    requested (mem in megabytes). restarts and stdout are None where the release does not tell.
+    requested (mem in megabytes). restarts and stdout are None where the release does not tell;
+    stdout is absolute, its patterns (%j, %A) not filled in, "" of jobs that have none (srun's).
     """
 
     job_id: str
@@ -183,7 +187,7 @@ def record(value: Mapping[str, str]) -> AccountedJob:
         work_dir=value.get("WorkDir", ""),
         submit_line=value.get("SubmitLine", ""),
         restarts=units.parse_count(value["Restarts"] or "0") if "Restarts" in value else None,
-        stdout=value.get("StdOut"),
+        stdout=_stdout(value),
     )
 
 
@@ -214,6 +218,11 @@ def _elapsed(value: Mapping[str, str]) -> int:
 def _limit(value: Mapping[str, str]) -> int | None:
     text = value.get("TimelimitRaw") or value.get("Timelimit") or "UNLIMITED"
     return None if text == "Partition_Limit" else units.parse_duration_s(text)
+
+
+def _stdout(value: Mapping[str, str]) -> str | None:
+    told = value.get("StdOut")
+    return None if told is None else file_pattern.absolute(told, value.get("WorkDir", ""))
 
 
 def _given(text: str) -> str:

@@ -21,8 +21,8 @@ _AFTER_NAME = (
 _RECORD = r"\s*JobId=[0-9]+ (?:((?:Array|Het)JobId)=([0-9]+) )?"
 # What follows a job's paths: fields of Slurm's own.
 _AFTER_PATHS = (
-    r"\s(?:SegmentSize|Switches|BurstBuffer|Power|Gres|KillO|SpreadJob|OOMKill|Cpus|Mem|Tres|MailUser|Ntasks|"
-    r"Container|SELinux|ResvPorts|StepMgr)[A-Za-z]*="
+    r"\s(?:SegmentSize|Switches|BurstBuffer|Power|Gres|KillO|SpreadJob|ExpeditedRequeue|OOMKill|Cpus|Mem|Tres|"
+    r"MailUser|Ntasks|Container|SELinux|ResvPorts|StepMgr)[A-Za-z]*="
 )
 # Texts of the user's own, in scontrol's order. Each may hold blanks, "=" and newlines.
 _TEXTS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hpctools.errors import ParseError
-from hpctools.slurm import rows, tres, units
+from hpctools.slurm import file_pattern, rows, tres, units
 from hpctools.slurm.job_id import JobId
 
 # Set for every call: points in time as seconds since 1970, and the task numbers of an array whole
@@ -75,9 +75,9 @@ class QueuedJob:
     job_id is the number under which slurmctld keeps it. Times are seconds since 1970, durations
     seconds. time_limit_s is None without limit; start_s of a waiting job is a forecast, mostly None.
     tres is what is or would be allocated (mem in megabytes). stdout is the path as it was given
-    to --output, its patterns (%j, %A) not filled in; where none was given, releases before 24.05
-    tell slurm-ID.out even of array tasks and srun's jobs, where that is wrong. Text may hold any
-    character but NUL.
+    to --output, its patterns (%j, %A) not filled in, and absolute; where none was given, releases
+    before 24.05 tell slurm-ID.out even of array tasks and srun's jobs, where that is wrong. Text
+    may hold any character but NUL.
     """
 
     job_id: str
@@ -202,7 +202,7 @@ def _job(value: Mapping[str, str]) -> QueuedJob:
         name=value["Name"],
         comment=_given(value["Comment"]),
         work_dir=value["WorkDir"],
-        stdout=_given(value["STDOUT"]),
+        stdout=file_pattern.absolute(_given(value["STDOUT"]), value["WorkDir"]),
     )
 
 

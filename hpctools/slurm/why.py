@@ -200,11 +200,16 @@ _EACH = {"Job": "one job", "Node": "a job on one node", "User": "one user", "Acc
 
 # Longer texts that stand in the place of a reason, by how they begin.
 _TEXTS = (
-    ("Nodes required for job are DOWN", "Resources"),
-    ("ReqNodeNotAvail", "ReqNodeNotAvail"),
-    ("launch failed requeued held", "JobLaunchFailure"),
-    ("job requeued in held state", "JobHeldUser"),
+    (r"Nodes required for job are DOWN", "Resources"),
+    (r"ReqNodeNotAvail", "ReqNodeNotAvail"),
+    (r"launch failed requeued held", "JobLaunchFailure"),
+    (r"job requeued in held state", "JobHeldUser"),
+    (r"Job is at or exceeds (?:QOS|association) ", "AccountingPolicy"),
+    (r"Reservation .+ was deleted", "ReservationDeleted"),
+    (r"Reservation .+ is invalid", "ReservationInvalid"),
 )
+# Since 23.02: RaisedSignal:9(Killed), in the words of strsignal(3).
+_SIGNAL = re.compile(r"RaisedSignal:([0-9]+)\((.+)\)")
 
 
 def explain(reason: str) -> str:
@@ -220,7 +225,7 @@ def explain(reason: str) -> str:
         return known
     plain = text.replace("_", " ")
     for beginning, name in _TEXTS:
-        if plain.startswith(beginning):
+        if re.match(beginning, plain):
             return f"{REASONS[name]} Slurm says: {plain}."
     parts = [part.strip() for part in plain.split(",")]
     sentences = [_known(part) for part in parts]
@@ -239,6 +244,8 @@ def explain_state(state: str) -> str:
 def _known(reason: str) -> str | None:
     if reason in REASONS:
         return REASONS[reason]
+    if match := _SIGNAL.fullmatch(reason.replace("_", " ")):
+        return f"Signal {match[1]} ({match[2]}) ended it."
     match = _LIMIT.fullmatch(reason)
     return _limit(match) if match else None
 

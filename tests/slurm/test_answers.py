@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from hpctools import process
-from hpctools.slurm import hostlist, sacct, sacctmgr, sbatch, scontrol, sinfo, squeue
+from hpctools.slurm import hostlist, sacct, sacctmgr, sbatch, scontrol, sinfo, squeue, why
 
 NAMES = (
     "n1", "n1,n2,n3", "n09,n10,n11", "n9,n10", "n099,n100", "n3,n1,n2", "n1,login,n2", "a1b2,a1b3,a2b2",
-    "n1-ib,n2-ib", "10,11,12", "n1,n1,n2", "n09,n9,n10", "n0,n00,n000", "n7,n008,n9",
+    "n1-ib,n2-ib", "n1.x,n2.x", "a1b2c3,a1b2c4", "10,11,12", "n1,n1,n2", "n09,n9,n10", "n0,n00,n000",
+    "n7,n008,n9",
 )  # fmt: skip
 LISTS = (
     "n[1-3]", "n[001-010,7]", "n[9-11]", "a[1-2]b[3-4]", "a[1-2][3-4]", "[1-3]", "n[3,1,1]", "a,,b",
-    "n[00-1]", "n[8-010]", "n1,m[2-3],login",
+    "n[00-1]", "n[8-010]", "n1,m[2-3],login", "a[1-2]b[1-3]c[1-2]", "a[1,3-4]b[2,1]c[1,5]d[01-02]",
 )  # fmt: skip
-NO_LISTS = ("n[1-3]b", "n[]", "n[1,]", "n[x]", "n[3-1]", "n[1-2-3]", "n[1-70000]", "n[-2]")
+# Read since 23.11.
+SUFFIXED_LISTS = ("n[1-3]b", "n[1-2]-ib,n3", "n[1-2]b[3-4]c", "n[1-2]3", "a[1-2]b[1-3]c[1-2].x.y")
+NO_LISTS = ("n[]", "n[1,]", "n[x]", "n[3-1]", "n[1-2-3]", "n[1-70000]", "n[-2]")
 
 
 def ask(words: Sequence[str], env: Mapping[str, str]) -> process.Completed:
     """Run one of our commands as hpctools does."""
     return process.run(words, env={**env, **squeue.ENV}, timeout_s=60)
+
+
+def release(env: Mapping[str, str]) -> tuple[int, int]:
+    """The release of Slurm at hand: (22, 5)."""
+    major, minor = ask(["sinfo", "--version"], env).check().split()[-1].split(".")[:2]
+    return int(major), int(minor)
 
 
 @pytest.mark.needs_slurm
@@ -37,6 +47,18 @@ def test_slurm_folds_a_list_of_nodes_as_we_do(slurm_env: Mapping[str, str], name
 @pytest.mark.parametrize("text", LISTS)
 def test_slurm_expands_a_list_of_nodes_as_we_do(slurm_env: Mapping[str, str], text: str) -> None:
     assert hostlist.expand(text) == ask(["scontrol", "show", "hostnames", text], slurm_env).check().split()
+
+
+@pytest.mark.needs_slurm
+@pytest.mark.parametrize("text", SUFFIXED_LISTS)
+def test_text_behind_the_last_bracket_is_read_as_slurm_since_23_11_does(
+    slurm_env: Mapping[str, str], text: str
+) -> None:
+    said = ask(["scontrol", "show", "hostnames", text], slurm_env)
+    if release(slurm_env) < (23, 11):
+        assert "Invalid hostlist" in said.stderr
+    else:
+        assert hostlist.expand(text) == said.check().split()
 
 
 @pytest.mark.needs_slurm
@@ -104,8 +126,7 @@ def test_three_commands_say_the_same_of_a_job(slurm_env: Mapping[str, str], tmp_
 
 @pytest.mark.needs_slurm
 def test_accounting_and_rights_are_read(slurm_env: Mapping[str, str]) -> None:
-    version = ask(["sinfo", "--version"], slurm_env).check().split()[-1].split(".")
-    fields = sacct.fields((int(version[0]), int(version[1])))
+    fields = sacct.fields(release(slurm_env))
     sacct.parse(ask(sacct.command(start="now-1day", fields=fields), slurm_env).check())
     user = process.run(["id", "-un"]).check().strip()
     rights = sacctmgr.parse_associations(ask(sacctmgr.associations_command(user), slurm_env).check())
@@ -118,3 +139,54 @@ def test_a_single_unknown_job_is_the_error_that_we_know(slurm_env: Mapping[str, 
     assert said.status == 1
     assert squeue.UNKNOWN_JOB in said.stderr
     assert squeue.parse(ask(squeue.command(job_ids=("999999998", "999999999")), slurm_env).check()) == ()
+
+
+def wait_for_accounting(job: str, state: str, env: Mapping[str, str]) -> list[sacct.AccountedJob]:
+    """What accounting says of a job once all that it says of it is in this state."""
+    words = sacct.command(job_ids=(job,), fields=sacct.fields(release(env)))
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        found = sacct.parse(process.run(words, env={**env, **sacct.ENV}, timeout_s=60).check())
+        if found and {one.state for one in found} == {state}:
+            return list(found)
+        time.sleep(0.3)
+    raise AssertionError(f"job {job} is not {state}")
+
+
+@pytest.mark.needs_slurm
+def test_the_parts_of_a_heterogeneous_job_that_ran_are_numbered(
+    slurm_env: Mapping[str, str], tmp_path: Path
+) -> None:
+    script = tmp_path / "job.sbatch"
+    script.write_text("#!/bin/bash\nexit 3\n")
+    words = sbatch.command(str(script))
+    options = ["--nodes=1", "--time=1", ":", "--nodes=2", "--time=1"]
+    job = sbatch.parse(process.run([*words[:-1], *options, words[-1]], env=slurm_env, cwd=tmp_path).check())
+    try:
+        parts = wait_for_accounting(job.job_id, "FAILED", slurm_env)
+    finally:
+        process.run(["scancel", job.job_id], env=slurm_env)
+    assert [(part.het_offset, part.nodes, part.exit_status) for part in parts] == [(0, 1, 3), (1, 2, 3)]
+    assert {part.het_job_id for part in parts} == {job.job_id}
+    assert len({part.job_id for part in parts}) == 2
+
+
+@pytest.mark.needs_slurm
+def test_the_log_that_slurm_tells_of_is_where_the_job_wrote(
+    slurm_env: Mapping[str, str], tmp_path: Path
+) -> None:
+    script = tmp_path / "job.sbatch"
+    script.write_text("#!/bin/bash\nkill -KILL $$\n")
+    job = sbatch.parse(process.run(sbatch.command(str(script)), env=slurm_env, cwd=tmp_path).check()).job_id
+    (accounted,) = wait_for_accounting(job, "FAILED", slurm_env)
+    (queued,) = squeue.parse(ask(squeue.command(job_ids=(job,)), slurm_env).check())
+    shown = scontrol.parse_job(ask(scontrol.job_command(job), slurm_env).check())
+    assert shown["StdOut"] == str(tmp_path / f"slurm-{job}.out")
+    assert Path(shown["StdOut"]).is_file()
+    assert queued.stdout.replace("%j", job) == shown["StdOut"]
+    # Accounting tells it since 24.05.
+    told = accounted.stdout
+    assert (told is None) == (release(slurm_env) < (24, 5))
+    assert told is None or told.replace("%j", job) == shown["StdOut"]
+    assert (accounted.exit_signal, queued.state) == (9, "FAILED")
+    assert "ignal" in why.explain(queued.reason)

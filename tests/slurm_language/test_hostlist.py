@@ -33,6 +33,12 @@ names = st.lists(plain_name | numbered, max_size=40)
         ("a[1-2]b[3-4]", ["a1b3", "a1b4", "a2b3", "a2b4"]),
         ("a[1-2][3-4]", ["a13", "a14", "a23", "a24"]),
         ("[1-3]", ["1", "2", "3"]),
+        ("n[1-2]-ib,n3-ib", ["n1-ib", "n2-ib", "n3-ib"]),
+        ("n[1-2]b[3-4]c", ["n1b3c", "n1b4c", "n2b3c", "n2b4c"]),
+        (
+            "a[1-2]b[1-2]c[1-2]",
+            ["a1b1c1", "a1b1c2", "a2b1c1", "a2b1c2", "a1b2c1", "a1b2c2", "a2b2c1", "a2b2c2"],
+        ),
         ("n[3,1,1]", ["n3", "n1", "n1"]),
         ("a,,b", ["a", "b"]),
     ],
@@ -44,7 +50,8 @@ def test_a_short_form_is_expanded_in_its_order(text: str, expected: list[str]) -
 @pytest.mark.parametrize(
     "text",
     [
-        "n[1-3]b",
+        "n[1-3]]",
+        "n[1-3]b[",
         "n[",
         "n]",
         "n[]",

@@ -11,7 +11,16 @@ from hpctools.errors import ParseError
 from hpctools.slurm import sacct
 from hpctools.slurm.sacct import AccountedJob
 from tests.record import HOSTILE_COMMENT, HOSTILE_NAME
-from tests.slurm_language.recordings import answer, corpus, each_release
+from tests.slurm_language.recordings import RELEASES, answer, corpus, each_release
+
+# What accounting tells of a job that has not started yet: the reason for which it waits (of jobs that
+# wait for their time, for another job, for a release, for their turn in an array), and the parts of a
+# heterogeneous job that are found by its id.
+WAITING = {
+    "22.05": (("BeginTime", "Dependency", "JobHeldUser", ""), [0, 1]),
+    "24.11": (("", "", "", "JobArrayTaskLimit"), [None]),
+    "26.05": (("", "", "", "JobArrayTaskLimit"), [None]),
+}
 
 
 def jobs(release: str) -> dict[str, list[AccountedJob]]:
@@ -60,7 +69,18 @@ def test_gpus_times_and_limits_are_figures(release: str) -> None:
 @each_release
 def test_a_job_that_waits_has_neither_nodes_nor_a_start(release: str) -> None:
     (job,) = jobs(release)["begin"]
-    assert (job.node_list, job.start_s, job.end_s, job.tres, job.reason) == ("", None, None, {}, "BeginTime")
+    assert (job.node_list, job.start_s, job.end_s, job.tres) == ("", None, None, {})
+    assert job.eligible_s is not None
+    assert job.submit_s is not None
+    assert job.eligible_s - job.submit_s == 3600
+
+
+@each_release
+def test_why_a_job_waits_is_told_where_accounting_knows_it(release: str) -> None:
+    found = jobs(release)
+    waiting = [job for job in found["array limit"] if job.state == "PENDING"]
+    told = [found["begin"][0], found["dependency"][0], found["held"][0], *waiting]
+    assert tuple(job.reason for job in told) == WAITING[release][0]
 
 
 @each_release
@@ -83,9 +103,21 @@ def test_the_tasks_of_an_array_are_jobs_of_their_own(release: str) -> None:
 @each_release
 def test_the_parts_of_a_heterogeneous_job_are_numbered(release: str) -> None:
     parts = jobs(release)["het"]
-    assert [job.het_offset for job in parts] == [0, 1]
-    assert {job.het_job_id for job in parts} == {parts[0].job_id}
+    offsets = WAITING[release][1]
+    assert [job.het_offset for job in parts] == offsets
+    assert {job.het_job_id for job in parts} == {None if None in offsets else parts[0].job_id}
+    assert [job.nodes for job in parts] == [1, 2][: len(offsets)]
     assert jobs(release)["running"][0].het_job_id is None
+
+
+@pytest.mark.parametrize("release", [release for release in RELEASES if release >= "24.05"])
+def test_a_jobs_log_is_an_absolute_path_with_slurms_patterns(release: str) -> None:
+    found = jobs(release)
+    folder = found["completed"][0].work_dir
+    assert found["completed"][0].stdout == f"{folder}/slurm-%j.out"
+    assert {job.stdout for job in found["array"]} == {f"{folder}/slurm-%A_%a.out"}
+    assert {job.stdout for job in found["array limit"]} == {f"{folder}/a %A_%a.out"}
+    assert [job.restarts for job in found["requeued"]] == [0, 1]
 
 
 @each_release
@@ -123,6 +155,15 @@ def test_values_that_a_release_does_not_tell_are_none() -> None:
     assert (job.restarts, job.stdout) == (None, None)
     job = sacct.record({"JobID": "12", "State": "COMPLETED", "Restarts": "2", "StdOut": "/a b"})
     assert (job.restarts, job.stdout) == (2, "/a b")
+    # A job of srun's has no log.
+    assert sacct.record({"JobID": "12", "State": "COMPLETED", "StdOut": "", "WorkDir": "/w"}).stdout == ""
+
+
+def test_the_name_of_the_work_folder_is_no_pattern() -> None:
+    value = {"JobID": "12", "State": "COMPLETED", "WorkDir": "/w/100%j"}
+    assert sacct.record({**value, "StdOut": "slurm-%j.out"}).stdout == "/w/100%%j/slurm-%j.out"
+    # Absolute already, so Slurm itself takes every percent sign of it for a pattern.
+    assert sacct.record({**value, "StdOut": "/w/100%j/a.out"}).stdout == "/w/100%j/a.out"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,19 @@ from __future__ import annotations
 import pytest
 
 from hpctools.errors import ParseError
-from hpctools.slurm import scontrol
+from hpctools.slurm import scontrol, tres
 from tests.record import HOSTILE_COMMENT, HOSTILE_NAME
 from tests.slurm_language.recordings import answer, corpus, each_release
+
+# What is said to be StdErr where it goes to StdOut, the field with a job's TRES, and the states of the
+# nodes that are kept free for a larger job and of those on which others run meanwhile.
+STDERR = {"22.05": "{stdout}", "24.11": "{stdout}", "26.05": ""}
+TRES = {"22.05": ("TRES", "TRES"), "24.11": ("ReqTRES", "AllocTRES"), "26.05": ("ReqTRES", "AllocTRES")}
+PLANNED = {
+    "22.05": {("MIXED",), ("IDLE", "PLANNED")},
+    "24.11": {("MIXED", "PLANNED"), ("IDLE", "PLANNED")},
+    "26.05": {("MIXED", "PLANNED"), ("IDLE", "PLANNED")},
+}
 
 
 @each_release
@@ -21,8 +31,13 @@ def test_partitions_are_read_with_their_limits(release: str) -> None:
     assert default.allow_accounts == ()
     assert default.tier > 1
     assert default.other["PartitionName"] == default.name
-    assert any(one.default_time_s is None for one in partitions.values())
+    assert default.default_time_s == 3600
     assert any(one.grace_time_s for one in partitions.values())
+
+
+def test_a_partition_may_have_no_default_time() -> None:
+    text = answer("22.05", "scontrol-partitions").replace("DefaultTime=01:00:00", "DefaultTime=NONE")
+    assert {one.default_time_s for one in scontrol.parse_partitions(text)} == {None, 600}
 
 
 @each_release
@@ -37,6 +52,11 @@ def test_nodes_are_read(release: str) -> None:
         assert (node.reason, node.reason_by) == ("", "")
         assert node.port
     assert any(node.allocated for node in nodes)
+    assert {node.state for node in nodes} == PLANNED[release]
+    for node in nodes:
+        assert node.boot_s is not None
+        assert (node.partitions[0], node.memory_mb, node.configured["mem"]) == ("main", 65536, 65536)
+        assert node.allocated.get("cpu", 0) == int(node.other["CPUAlloc"])
 
 
 def test_why_a_node_is_drained_may_hold_blanks_and_fields() -> None:
@@ -69,7 +89,8 @@ def test_a_jobs_fields_are_read(release: str, name: str, state: str, reason: str
     assert (job["JobState"], job["Reason"], job["ExitCode"]) == (state, reason, code)
     assert job["JobName"] == name
     assert job["Command"] == f"{job['WorkDir']}/job.sh"
-    assert job["StdOut"] == job["StdErr"] == f"{job['WorkDir']}/slurm-{job['JobId']}.out"
+    assert job["StdOut"] == f"{job['WorkDir']}/slurm-{job['JobId']}.out"
+    assert job["StdErr"] == STDERR[release].format(stdout=job["StdOut"])
     assert job["Restarts"] == str(int(name == "requeued"))
 
 
@@ -80,6 +101,27 @@ def test_a_hostile_name_and_comment_come_back_whole_and_change_nothing(release: 
     assert job["Comment"] == HOSTILE_COMMENT
     assert (job["JobState"], job["ExitCode"], job["NumNodes"]) == ("RUNNING", "0:0", "1")
     assert job["StdOut"] == f"{job['WorkDir']}/h {job['JobId']} {HOSTILE_NAME}.out"
+
+
+@each_release
+def test_a_jobs_tres_are_told_under_the_names_of_the_release(release: str) -> None:
+    asked, held = TRES[release]
+    running = scontrol.parse_job(answer(release, "scontrol-job-running"))
+    assert tres.parse(running[asked])["gres/gpu"] == tres.parse(running[held])["gres/gpu"] == 4
+    assert tres.parse(running[held])["gres/gpu:h200"] == 4
+    (request,) = tres.parse_gres(running["TresPerNode"])
+    assert (request.name, request.count) == ("gpu", 2)
+    waiting = scontrol.parse_job(answer(release, "scontrol-job-resources"))
+    assert tres.parse(waiting[asked])["gres/gpu"] == 4
+    assert tres.parse(waiting["AllocTRES"] if held == "AllocTRES" else "") == {}
+
+
+@each_release
+def test_every_value_of_a_record_is_a_single_value(release: str) -> None:
+    for name in ("completed", "resources", "het", "array-limit", "requeued"):
+        for job in scontrol.parse_jobs(answer(release, f"scontrol-job-{name}")):
+            texts = {"JobName", "SubmitLine", "StdOut", "StdErr"}
+            assert {key: value for key, value in job.items() if " " in value and key not in texts} == {}
 
 
 @each_release
@@ -115,6 +157,35 @@ def test_a_command_that_looks_like_a_record_does_not_move_the_jobs_output() -> N
     assert (job["JobState"], job["WorkDir"], job["StdOut"]) == ("RUNNING", "/w", "/o")
     assert (job["Comment"], job["Extra"]) == ("c", "e")
     assert (job["MailUser"], job["TresPerNode"]) == ("ada", "gres/gpu:8")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        # As 24.11 and 26.05 printed them first behind StdOut; ExpeditedRequeue by scontrol/info_job.c.
+        "SegmentSize=1 ConsolidateSegments=Yes",
+        "OOMKillStep=1 ",
+        "MailUser=a@b MailType=END",
+        "TresBind=gres/gpu:per_task:1 TresPerTask=gres/gpu:1",
+        "KillOInInvalidDependent=Yes ",
+        "KillOnInvalidDependent=Yes",
+        "SpreadJob=Yes",
+        "ExpeditedRequeue=Yes",
+        "CpusPerTres=gres/gpu:1 TresPerJob=gres/gpu:1",
+        "MemPerTres=gres/gpu:1024 TresPerJob=gres/gpu:1",
+        "Switches=1@00:05:00",
+        "GresEnforceBind=No",
+        "TresFreq=gpu:high TresPerJob=gres/gpu:1",
+        "ContainerType=(null) Container=/x ContainerID=(null)",
+    ],
+)
+def test_what_follows_a_jobs_log_is_no_part_of_its_path(field: str) -> None:
+    text = answer("26.05", "scontrol-job-begin").rstrip("\n")
+    job = scontrol.parse_job(text)
+    more = scontrol.parse_job(f"{text} {field}\n")
+    name, _, value = field.split(" ")[0].partition("=")
+    assert more["StdOut"] == job["StdOut"]
+    assert more[name] == value
 
 
 def test_the_head_of_a_record_is_read_as_25_11_prints_it() -> None:

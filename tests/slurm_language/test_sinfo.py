@@ -9,6 +9,9 @@ from hpctools.slurm import sinfo
 from hpctools.slurm.tres import Gres
 from tests.slurm_language.recordings import answer, each_release
 
+# The marks of nodes on which jobs run and which are kept free for a larger job.
+MIXED = {"22.05": "", "24.11": "-", "26.05": "-"}
+
 
 @each_release
 def test_groups_of_like_nodes_are_read(release: str) -> None:
@@ -19,6 +22,7 @@ def test_groups_of_like_nodes_are_read(release: str) -> None:
     assert all(group.gres == (Gres("gpu", "h200", 8),) and group.gpus == 8 for group in nodes)
     assert all(group.usable and group.memory_mb > 1000 and group.cpus > 1 for group in nodes)
     assert all(group.max_time_s and group.max_time_s >= (group.default_time_s or 0) for group in nodes)
+    assert {(group.state, group.mark) for group in nodes} == {("mixed", MIXED[release]), ("planned", "")}
 
 
 def test_a_group_of_every_kind_is_read() -> None:

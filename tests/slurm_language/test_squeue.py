@@ -10,6 +10,20 @@ from hpctools.slurm.squeue import QueuedJob
 from tests.record import HOSTILE_COMMENT, HOSTILE_NAME
 from tests.slurm_language.recordings import answer, corpus, each_release
 
+# What --output is said to be where none was given, of a job and of a task of an array, behind the
+# folder. 22.05 makes up the same for both (QueuedJob).
+DEFAULT_LOGS = {
+    "22.05": ("slurm-{id}.out", "slurm-{id}.out"),
+    "24.11": ("slurm-%j.out", "slurm-%A_%a.out"),
+    "26.05": ("slurm-%j.out", "slurm-%A_%a.out"),
+}
+# The reason for which a signal ended a job.
+SIGNALLED = {
+    "22.05": "JobLaunchFailure",
+    "24.11": "RaisedSignal:9(Killed)",
+    "26.05": "RaisedSignal:9(Killed)",
+}
+
 
 def jobs(release: str) -> dict[str, list[QueuedJob]]:
     """The recorded jobs by name."""
@@ -24,7 +38,7 @@ def test_each_way_a_job_ends_or_waits_is_read(release: str) -> None:
     states = {name: (found[0].state, found[0].reason) for name, found in jobs(release).items()}
     assert states["completed"] == ("COMPLETED", "None")
     assert states["failed"] == ("FAILED", "NonZeroExitCode")
-    assert states["signalled"][0] == "FAILED"
+    assert states["signalled"] == ("FAILED", SIGNALLED[release])
     assert states["timeout"] == ("TIMEOUT", "TimeLimit")
     assert states["cancelled"][0] == "CANCELLED"
     assert states["requeued"] == ("PENDING", "BeginTime")
@@ -59,6 +73,28 @@ def test_a_running_job_has_its_figures(release: str) -> None:
     assert job.submit_s <= job.start_s
     assert (job.comment, job.restarts, job.array_job_id, job.het_job_id) == ("one", 0, None, None)
     assert job.label == job.job_id
+
+
+@each_release
+def test_a_jobs_log_is_an_absolute_path(release: str) -> None:
+    found = jobs(release)
+    names = zip((found["running"][0], found["array"][0]), DEFAULT_LOGS[release], strict=True)
+    for job, name in names:
+        assert job.stdout == f"{job.work_dir}/{name.format(id=job.job_id)}"
+    assert {job.stdout for job in found["array limit"]} == {f"{found['running'][0].work_dir}/a %A_%a.out"}
+
+
+@each_release
+def test_every_job_has_its_times_and_figures(release: str) -> None:
+    for job in squeue.parse(answer(release, "squeue")):
+        assert job.time_limit_s == (60 if job.name == "timeout" else 3600)
+        assert job.tres["node"] == job.nodes
+        assert job.tres["mem"] == 2048 * job.tres["cpu"]
+        assert job.submit_s > 1_700_000_000
+        assert bool(job.node_list) == (job.state != "PENDING")
+        assert (job.start_s is None) == (job.end_s is None)
+        assert job.account == "research"
+        assert (job.partition, job.qos, job.user) == ("main", "normal", "root")
 
 
 @each_release

@@ -119,6 +119,26 @@ def test_a_longer_text_is_explained_and_kept() -> None:
     assert "next in line" in why.explain(text)
 
 
+def test_the_signal_that_ended_a_job_is_told() -> None:
+    assert why.explain("RaisedSignal:9(Killed)") == "Signal 9 (Killed) ended it."
+    # scontrol writes blanks as underscores.
+    assert why.explain("RaisedSignal:11(Segmentation_fault)") == "Signal 11 (Segmentation fault) ended it."
+    assert why.explain("(RaisedSignal:10(User defined signal 1))").startswith("Signal 10 (User defined")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Reservation maint 1 was deleted", "ReservationDeleted"),
+        ("Reservation_maint_is_invalid", "ReservationInvalid"),
+        ("Job is at or exceeds QOS normal's group wall limit of 60 with 70", "AccountingPolicy"),
+        ("job requeued in held state", "JobHeldUser"),
+    ],
+)
+def test_texts_of_slurmctld_are_explained_as_the_reason_they_stand_for(text: str, reason: str) -> None:
+    assert why.explain(text) == f"{why.REASONS[reason]} Slurm says: {text.replace('_', ' ')}."
+
+
 def test_several_reasons_of_an_array_are_each_explained() -> None:
     said = why.explain("Resources,JobArrayTaskLimit")
     assert why.explain("Resources") in said
