@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -77,10 +78,11 @@ def accounting(
     duplicates: bool = False,
 ) -> Accounting:
     """What slurmdbd knows of jobs. That it is not there, or away, is an answer, not an error."""
-    argv = sacct.command(job_ids=job_ids, user=user, start=start, duplicates=duplicates)
-    if everyone:
-        argv.append("--allusers")
     try:
+        # Of single jobs all is wanted that this release can tell: later ones know where the log is.
+        fields = sacct.fields(_release(run)) if job_ids else sacct.FIELDS
+        argv = sacct.command(job_ids=job_ids, user=user, start=start, duplicates=duplicates, fields=fields)
+        argv += ["--allusers"] if everyone else []
         done = _ask(run, argv, sacct)
         if NO_ACCOUNTING in done.stderr:
             return Accounting(missing="this cluster keeps no accounting")
@@ -89,6 +91,12 @@ def accounting(
         return Accounting(missing="slurmdbd does not answer")
     except CommandError as error:
         return Accounting(missing=str(error))
+
+
+def _release(run: Run) -> tuple[int, int]:
+    """The release of sacct, (22, 5) for 22.05."""
+    match = re.search(r"(\d+)\.(\d+)", _ask(run, ["sacct", "--version"], sacct).stdout)
+    return (int(match[1]), int(match[2])) if match else (22, 5)
 
 
 def _ask(run: Run, argv: Sequence[str], module: ModuleType) -> Completed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -120,9 +121,10 @@ def queued(job: QueuedJob) -> JobState:
 def _log(job: QueuedJob) -> str | None:
     default = f"{job.work_dir}/slurm-{job.job_id}.out"
     if job.array_job_id is not None and job.stdout == default:
-        # squeue names the default of a job of no array; sbatch(1) --output names an array's.
+        # 22.05 names the default of a job of no array; sbatch(1) --output names an array's.
         return f"{job.work_dir}/slurm-%A_%a.out"
-    return job.stdout or None
+    # 26.05 gives it as it was given, which may be relative.
+    return os.path.join(job.work_dir, job.stdout) if job.stdout else None
 
 
 def accounted(job: AccountedJob) -> JobState:
@@ -150,7 +152,7 @@ def accounted(job: AccountedJob) -> JobState:
         restarts=job.restarts,
         dependency="",
         work_dir=job.work_dir,
-        log=job.stdout or None,
+        log=os.path.join(job.work_dir, job.stdout) if job.stdout else None,
         submit_line=job.submit_line,
         array_job_id=job.array_job_id,
         array_task_id=job.array_task_id,

@@ -239,5 +239,9 @@ def _maybe_ended(names: Sequence[Named], run: Run) -> list[Named]:
     """Those of which no job is in the queue any more."""
     ids = [named.job_id for named in names if named.job_id is not None]
     rows = [state.queued(job) for job in queries.queue(run, job_ids=ids)] if ids else []
-    busy = {word for job in rows if not job.ended for word in (job.job_id, job.slurm_id, job.array_job_id)}
-    return [named for named in names if named.job_id not in busy or named.job_id is None]
+    busy = [job for job in rows if not job.ended]
+
+    def waits(named: Named) -> bool:
+        return any(named.job_id in (job.job_id, job.slurm_id, job.array_job_id) for job in _ours(named, busy))
+
+    return [named for named in names if not waits(named)]

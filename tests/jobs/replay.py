@@ -4,28 +4,50 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from hpctools.errors import CommandTimeout
 from hpctools.process import Completed
 from hpctools.slurm import rows
 
-RECORDED = Path(__file__).resolve().parent.parent / "recorded" / "22.05"
+ROOT = Path(__file__).resolve().parent.parent / "recorded"
+RELEASES = sorted(folder.name for folder in ROOT.iterdir())
+# The release that answers; the fixture of this name (tests/jobs/conftest.py) runs a test with each.
+release = RELEASES[0]
 DELIMITER = "~0123456789abcdef~"
 AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
 
-# The jobs of the recording, by what became of them (tests/record.py).
-COMPLETED, FAILED, SIGNALLED, TIMEOUT, CANCELLED, REQUEUED = "36", "37", "38", "39", "40", "41"
-ARRAY, LIMITED_ARRAY, RUNNING, HOSTILE, HELD_ARRAY = "42", "43", "44", "45", "46"
-BEGIN, RESOURCES, PRIORITY, DEPENDENCY, NEVER = "47", "48", "49", "50", "51"
-DETAILS = {
-    "37": "failed",
-    "38": "signalled",
-    "39": "timeout",
-    "40": "cancelled",
-    "44": "running",
-    "48": "resources",
-}
+
+@cache
+def _answer(of_release: str, program: str) -> tuple[list[str], list[list[str]]]:
+    return rows.read((ROOT / of_release / f"{program}.txt").read_text(), program)
+
+
+def number(name: str, task: str | None = None) -> str:
+    """The id of a job of the recording by its name (tests/record.py: "running", "array")."""
+    job = next(value for value in queue() if value["NAME"] == name)
+    return job["ARRAY_JOB_ID"] if task is None else f"{job['ARRAY_JOB_ID']}_{task}"
+
+
+def slurm_id(name: str, task: str | None = None) -> str:
+    """The number that slurmctld keeps a job, or a task of an array, under."""
+    return next(
+        value["JOBID"]
+        for value in queue()
+        if value["NAME"] == name and task in (None, value["ARRAY_TASK_ID"])
+    )
+
+
+def told(name: str, column: str) -> str:
+    """What squeue said of a job in one of its columns."""
+    return next(value[column] for value in queue() if value["NAME"] == name)
+
+
+def queue() -> list[dict[str, str]]:
+    """All rows of squeue's answer."""
+    names, found = _answer(release, "squeue")
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 class Replay:
@@ -73,18 +95,17 @@ class Replay:
 
     def count(self, program: str) -> int:
         """How often a program was run."""
-        return sum(1 for argv in self.asked if argv[0] == program)
+        return sum(1 for argv in self.asked if argv[0] == program and "--version" not in argv)
 
     def _squeue(self, argv: Sequence[str]) -> tuple[int, str, str]:
         if "--states=PENDING" in argv:
-            known = RESOURCES in ids(argv)
-            return 0, (RECORDED / f"squeue-start{'' if known else '-running'}.txt").read_text(), ""
+            known = number("resources") in ids(argv)
+            return 0, (ROOT / release / f"squeue-start{'' if known else '-running'}.txt").read_text(), ""
         change = self.changes.pop(0) if len(self.changes) > 1 else self.changes[0]
-        names, found = rows.read((RECORDED / "squeue.txt").read_text(), "squeue")
+        names, _ = _answer(release, "squeue")
         wanted = ids(argv)
         kept = []
-        for row in found:
-            value = dict(zip(names, row, strict=True))
+        for value in queue():
             numbers = {
                 value["JOBID"],
                 value["ARRAY_JOB_ID"],
@@ -99,9 +120,11 @@ class Replay:
         return 0, text(names, kept), ""
 
     def _sacct(self, argv: Sequence[str]) -> tuple[int, str, str]:
+        if "--version" in argv:
+            return 0, f"slurm {release}.1\n", ""
         if not self.accounting:
             return 1, "", "Slurm accounting storage is disabled\n"
-        names, found = rows.read((RECORDED / "sacct.txt").read_text(), "sacct")
+        names, found = _answer(release, "sacct")
         wanted = ids(argv)
         number = names.index("JobID")
         kept = [row for row in found if not wanted or {row[number], row[number].partition("_")[0]} & wanted]
@@ -109,9 +132,14 @@ class Replay:
 
     def _scontrol(self, argv: Sequence[str]) -> tuple[int, str, str]:
         job = argv[-1]
-        if job in self.forgotten or job not in DETAILS:
+        name = next(
+            (value["NAME"] for value in queue() if value["JOBID"] == value["ARRAY_JOB_ID"] == job), ""
+        )
+        path = ROOT / release / f"scontrol-job-{name.replace(' ', '-')}.txt"
+        # Of an array it would answer with all tasks.
+        if job in self.forgotten or not path.is_file() or "array" in name:
             return 1, "", "slurm_load_jobs error: Invalid job id specified\n"
-        return 0, (RECORDED / f"scontrol-job-{DETAILS[job]}.txt").read_text(), ""
+        return 0, path.read_text(), ""
 
 
 def ids(argv: Sequence[str]) -> set[str]:

@@ -21,16 +21,23 @@ from tests.jobs.records import made
 from tests.jobs.replay import Replay
 from tests.jobs.test_watch import Clock
 
+pytestmark = pytest.mark.usefixtures("release")
+
+
 WAITS = {"STATE": "PENDING", "REASON": "Resources", "NODELIST": ""}
 
 
 class Trial:
     """A job of the recording, followed; changes as in Replay."""
 
-    def __init__(self, folder: Path, *changes: Mapping[str, str], **more: object) -> None:
-        self.record = made(folder, replay.RUNNING)
+    def __init__(
+        self, folder: Path, *changes: Mapping[str, str], away: Mapping[str, int] | None = None
+    ) -> None:
+        self.record = made(folder, replay.number("running"))
         base = {"STDOUT": self.record.token}
-        self.run = Replay(changes=[{"44": {**base, **change}} for change in changes], **more)  # type: ignore[arg-type]
+        self.run = Replay(
+            changes=[{str(self.record.job_id): {**base, **change}} for change in changes], away=away
+        )
         self.said: list[str] = []
         self.live: list[str] = []
         self.out = io.BytesIO()
@@ -53,9 +60,9 @@ def test_a_job_is_followed_from_waiting_to_its_end(tmp_path: Path) -> None:
     Path(trial.record.run, "slurm.out").write_bytes(b"all \xff of it\n")
     assert trial.follow() == 0
     assert trial.out.getvalue() == b"all \xff of it\n"
-    assert trial.said[0].startswith("job 44 waits: Resources: It is next in line")
-    assert trial.said[1].startswith("job 44 runs on 2 nodes (n[1-2]), 4 GPUs since ")
-    assert trial.said[2].startswith('job 44 "running": COMPLETED')
+    assert trial.said[0].startswith(f"job {trial.record.job_id} waits: Resources: It is next in line")
+    assert trial.said[1].startswith(f"job {trial.record.job_id} runs on 2 nodes (n[1-2]), 4 GPUs since ")
+    assert trial.said[2].startswith(f'job {trial.record.job_id} "running": COMPLETED')
     assert any(line.startswith("GPU-hours: ") for line in trial.said)
 
 
@@ -95,7 +102,7 @@ def test_ctrl_c_detaches_and_says_how_to_follow_again(tmp_path: Path) -> None:
     trial = Trial(tmp_path, {})
     trial.sleep = _interrupt  # type: ignore[method-assign]
     assert trial.follow() == 130
-    assert any("hpctools logs -f 44" in line for line in trial.said)
+    assert any(f"hpctools logs -f {trial.record.job_id}" in line for line in trial.said)
     assert all(argv[0] != "scancel" for argv in trial.run.asked)
 
 
@@ -109,9 +116,9 @@ def test_a_submission_without_a_job_cannot_be_followed(tmp_path: Path) -> None:
 
 
 def test_of_an_array_the_tally_is_told_and_the_status_is_the_first_that_is_not_0(tmp_path: Path) -> None:
-    record = made(tmp_path, replay.ARRAY, array="0-3")
+    record = made(tmp_path, replay.number("array"), array="0-3")
     marks = {"STDOUT": f"{record.run}/slurm-%A_%a.out"}
-    jobs = ("54", "55", "56", "42")
+    jobs = [replay.slurm_id("array", task) for task in "0123"]
     half = {job: {**marks, "STATE": "RUNNING"} for job in jobs[2:]} | dict.fromkeys(jobs[:2], marks)
     run = Replay(changes=[half, half, dict.fromkeys(jobs, marks)])
     said, clock = list[str](), Clock()
@@ -121,9 +128,12 @@ def test_of_an_array_the_tally_is_told_and_the_status_is_the_first_that_is_not_0
         time.sleep(0.002)
 
     job = named.by_record(record, run)
-    assert job.job_id == "42"
+    assert job.job_id == record.job_id
     assert follow.follow(record, io.BytesIO(), run, teller=Teller(said.append), sleep=sleep, clock=clock) == 1
-    assert said[:2] == ["array 42: 1 COMPLETED, 1 FAILED, 2 RUNNING", "array 42: 1 COMPLETED, 3 FAILED"]
+    assert said[:2] == [
+        f"array {job.job_id}: 1 COMPLETED, 1 FAILED, 2 RUNNING",
+        f"array {job.job_id}: 1 COMPLETED, 3 FAILED",
+    ]
     assert sum("status" in line for line in said) == 3
 
 

@@ -17,6 +17,8 @@ from tests.jobs.replay import Replay
 # The recording is of a day long ago by now.
 AGES = int(time.time()) - SUBMITTED_S + 10**6
 
+pytestmark = pytest.mark.usefixtures("release")
+
 
 @pytest.fixture(autouse=True)
 def own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,13 +37,23 @@ def test_one_squeue_and_one_sacct_tell_all_jobs_running_ones_first_and_then_wait
 
 def test_each_job_that_ended_has_its_status() -> None:
     statuses = {one.job.job_id: one.status for one in listing.listing(Replay(), since_s=AGES).jobs}
-    wanted = {"36": 0, "37": 7, "38": 137, "39": 124, "40": 143, "42_2": 2, "44": None, "48": None}
-    assert {job: statuses[job] for job in wanted} == wanted
+    wanted: dict[str, int | None] = {
+        "completed": 0,
+        "failed": 7,
+        "signalled": 137,
+        "timeout": 124,
+        "cancelled": 143,
+    }
+    wanted |= {"running": None, "resources": None}
+    assert {name: statuses[replay.number(name)] for name in wanted} == wanted
+    assert statuses[replay.number("array", "2")] == 2
 
 
 def test_a_job_that_was_put_back_into_the_queue_waits_whatever_accounting_says_of_its_last_run() -> None:
     (job,) = [
-        one.job for one in listing.listing(Replay(), since_s=AGES).jobs if one.job.job_id == replay.REQUEUED
+        one.job
+        for one in listing.listing(Replay(), since_s=AGES).jobs
+        if one.job.job_id == replay.number("requeued")
     ]
     assert (job.state, job.source) == ("PENDING", "squeue")
 
@@ -49,9 +61,9 @@ def test_a_job_that_was_put_back_into_the_queue_waits_whatever_accounting_says_o
 def test_without_accounting_slurmctld_tells_the_exit_codes_of_what_failed() -> None:
     found = listing.listing(Replay(accounting=False), since_s=AGES)
     statuses = {one.job.job_id: one.status for one in found.jobs}
-    assert (statuses["37"], statuses["38"]) == (7, 137)
+    assert [statuses[replay.number(name)] for name in ("failed", "signalled")] == [7, 137]
     # Of this one the recording has no `scontrol show job`: nobody tells.
-    assert statuses["42_2"] is None
+    assert statuses[replay.number("array", "2")] is None
 
 
 def test_jobs_that_ended_long_ago_are_left_out() -> None:
@@ -59,10 +71,10 @@ def test_jobs_that_ended_long_ago_are_left_out() -> None:
 
 
 def test_jobs_are_joined_with_their_records(tmp_path: Path) -> None:
-    mine = made(tmp_path, replay.RUNNING)
-    run = Replay(changes=[{"44": {"STDOUT": mine.token}}])
+    mine = made(tmp_path, replay.number("running"))
+    run = Replay(changes=[{replay.number("running"): {"STDOUT": mine.token}}])
     (joined,) = [one for one in listing.listing(run, since_s=AGES).jobs if one.record]
-    assert (joined.job.job_id, joined.record) == ("44", mine)
+    assert (joined.job.job_id, joined.record) == (replay.number("running"), mine)
     assert listing.as_dict(joined)["run"] == mine.run
 
 
@@ -82,14 +94,14 @@ def test_without_accounting_a_job_that_slurmctld_has_forgotten_is_known_by_its_r
 
 
 def test_a_submission_without_an_answer_is_looked_for_and_what_became_of_it_is_said(tmp_path: Path) -> None:
-    there = made(tmp_path, None, state="unknown")
+    there, number = made(tmp_path, None, state="unknown"), replay.number("running")
     made(tmp_path, None, state="unknown", created_s=int(time.time()))
     made(tmp_path, None, state="submitting", created_s=SUBMITTED_S + 7)
-    found = listing.listing(Replay(changes=[{"44": {"STDOUT": there.token}}]), since_s=AGES)
+    found = listing.listing(Replay(changes=[{number: {"STDOUT": there.token}}]), since_s=AGES)
     said = sorted(text.split(" gave no answer")[1][:20] for text in found.remarks)
     assert said == sorted(
         [
-            ", but Slurm has the job: 44"[:20],
+            ", but Slurm has the job: "[:20],
             "; Slurm has no such job yet"[:20],
             ", and Slurm has no such"[:20],
         ]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hpctools.errors import InvalidInput, NotFound
 from hpctools.jobs import named
+from tests.jobs import replay
 from tests.jobs.records import SUBMITTED_S, made
 from tests.jobs.replay import Replay
 
@@ -87,8 +88,8 @@ def test_without_any_submission_there_is_no_last_job() -> None:
 
 def test_a_submission_without_an_answer_is_looked_for_in_slurm_by_its_run_folder(tmp_path: Path) -> None:
     lost = made(tmp_path, None, state="unknown")
-    run = Replay(changes=[{"44": {"STDOUT": lost.token}}])
-    assert named.named("last", run).job_id == "44"
+    run = Replay(changes=[{replay.number("running"): {"STDOUT": lost.token}}])
+    assert named.named("last", run).job_id == replay.number("running")
 
 
 def test_a_submission_to_another_cluster_is_not_looked_for_in_this_one(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from hpctools.jobs.state import JobState
 from tests.jobs import replay
 from tests.jobs.replay import Replay
 
+pytestmark = pytest.mark.usefixtures("release")
+
 
 def job(word: str = "COMPLETED", **more: object) -> JobState:
-    (found,) = queries.queue(Replay(), job_ids=[replay.COMPLETED])
+    (found,) = queries.queue(Replay(), job_ids=[replay.number("completed")])
     return replace(state.queued(found), state=word, exit_status=None, exit_signal=None, **more)  # type: ignore[arg-type]
 
 
@@ -85,7 +87,9 @@ def test_patterns_of_a_log_s_path_are_replaced_as_sbatch_does(pattern: str, path
 
 
 def test_the_log_of_an_array_s_task_is_not_the_one_that_squeue_names_by_default() -> None:
-    logs = {one.job_id: state.queued(one).log for one in queries.queue(Replay(), job_ids=[replay.ARRAY])}
+    logs = {
+        one.job_id: state.queued(one).log for one in queries.queue(Replay(), job_ids=[replay.number("array")])
+    }
     assert set(logs.values()) == {"/shared/ada/project/slurm-%A_%a.out"}
 
 
@@ -103,7 +107,7 @@ def test_an_array_is_in_the_state_of_the_tasks_that_are_least_far(states: list[s
 
 
 def test_the_requeued_job_of_the_recording_waits_again_and_its_start_is_a_forecast() -> None:
-    (found,) = queries.queue(Replay(), job_ids=[replay.REQUEUED])
+    (found,) = queries.queue(Replay(), job_ids=[replay.number("requeued")])
     waits = state.as_dict(state.queued(found))
     assert (waits["state"], waits["restarts"], waits["start_s"]) == ("PENDING", 1, None)
-    assert waits["expected_start_s"] == 1795273293
+    assert waits["expected_start_s"] == int(replay.told("requeued", "START_TIME"))

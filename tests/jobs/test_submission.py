@@ -13,7 +13,7 @@ import pytest
 from hpctools.errors import CommandTimeout, HpctoolsError, InvalidInput, NotFound
 from hpctools.jobs import record, request, submission
 from hpctools.process import Completed
-from tests.jobs.jobs_of import RECORDED
+from tests.jobs.jobs_of import ANSWERS
 
 REFUSED = "sbatch: error: Batch job submission failed: "
 NO_ANSWER = REFUSED + "Socket timed out on send/recv operation"
@@ -43,7 +43,7 @@ class Cluster:
             return answer if isinstance(answer, Completed) else answer()
         if name in ("sinfo", "scontrol"):
             file = "sinfo" if name == "sinfo" else "scontrol-partitions"
-            return Completed(tuple(argv), 0, (RECORDED / "22.05" / f"{file}.txt").read_text(), "")
+            return Completed(tuple(argv), 0, (ANSWERS / f"{file}.txt").read_text(), "")
         if name == "squeue":
             return Completed(tuple(argv), 0, self.queue(argv[argv.index("--Format") + 1]), "")
         return Completed(tuple(argv), 1, "", "Slurm accounting storage is disabled")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from tests.jobs import replay
 from tests.jobs.records import made
 from tests.jobs.replay import Replay
 
+pytestmark = pytest.mark.usefixtures("release")
 
-def job(word: str) -> Named:
+
+def job(name: str, task: str | None = None) -> Named:
+    """A job of the recording, named by its id; a number is taken as it is."""
+    word = name if name.isdecimal() else replay.number(name, task)
     return Named(word, word, ())
 
 
@@ -43,23 +48,23 @@ class Clock:
 
 def test_a_job_that_slurmctld_knows_costs_one_squeue() -> None:
     run = Replay()
-    seen = watch.look(job(replay.RUNNING), run)
+    seen = watch.look(job("running"), run)
     assert (states(seen), seen.jobs[0].source) == (["RUNNING"], "squeue")
     assert [argv[0] for argv in run.asked] == ["squeue"]
 
 
 def test_a_job_that_slurmctld_has_forgotten_is_known_to_accounting() -> None:
-    seen = watch.look(job(replay.FAILED), Replay(forgotten=[replay.FAILED]))
+    seen = watch.look(job("failed"), Replay(forgotten=[replay.number("failed")]))
     assert (states(seen), seen.jobs[0].source, seen.jobs[0].exit_status) == (["FAILED"], "sacct", 7)
 
 
 def test_of_a_requeued_job_accounting_tells_the_last_run() -> None:
-    seen = watch.look(job(replay.REQUEUED), Replay(forgotten=[replay.REQUEUED]))
+    seen = watch.look(job("requeued"), Replay(forgotten=[replay.number("requeued")]))
     assert states(seen) == ["PENDING"]
 
 
 def test_without_slurmctld_accounting_tells_and_it_is_said(tmp_path: Path) -> None:
-    seen = watch.look(job(replay.FAILED), Replay(away={"squeue": 9}))
+    seen = watch.look(job("failed"), Replay(away={"squeue": 9}))
     assert states(seen) == ["FAILED"]
     assert seen.away
     assert "does not answer" in seen.remarks[0]
@@ -103,81 +108,84 @@ def test_while_slurmctld_is_away_a_job_without_a_result_is_not_called_ended(tmp_
     ],
 )
 def test_what_is_no_job_of_this_cluster_cannot_be_waited_for(
-    tmp_path: Path, changes: dict[str, str | None], reason: str
+    tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
-    mine = made(tmp_path, "44", created_s=int(time.time()), **changes)
+    mine = made(tmp_path, **{"job_id": replay.number("running"), "created_s": int(time.time()), **changes})
     with pytest.raises(NotFound, match=reason):
         watch.wait([named.by_record(mine, Replay())], Replay(), clock=Clock())
 
 
 def test_a_job_with_the_id_of_my_record_that_is_not_mine_is_another_one(tmp_path: Path) -> None:
-    mine = made(tmp_path, replay.RUNNING)
-    by_id = watch.look(Named("44", "44", (mine,)), Replay())
+    mine = made(tmp_path, replay.number("running"))
+    by_id = watch.look(replace(job("running"), records=(mine,)), Replay())
     assert (states(by_id), by_id.record) == (["RUNNING"], None)
-    by_folder = watch.look(Named(mine.run, "44", (mine,), by_record=True), Replay())
+    by_folder = watch.look(replace(job("running"), records=(mine,), by_record=True), Replay())
     assert (states(by_folder), by_folder.record) == (["FORGOTTEN"], mine)
 
 
 def test_a_job_is_recognized_as_mine_by_its_log(tmp_path: Path) -> None:
-    mine = made(tmp_path, replay.RUNNING)
-    run = Replay(changes=[{"44": {"STDOUT": mine.token}}])
+    mine = made(tmp_path, replay.number("running"))
+    run = Replay(changes=[{replay.number("running"): {"STDOUT": mine.token}}])
     assert watch.look(named.by_record(mine, run), run).record == mine
 
 
 def test_tasks_that_slurmctld_has_forgotten_come_from_accounting() -> None:
-    seen = watch.look(job(replay.ARRAY), Replay(forgotten=["42_0", "42_1"]))
-    assert [(one.job_id, one.state, one.source) for one in seen.jobs] == [
-        ("42_0", "COMPLETED", "sacct"),
-        ("42_1", "FAILED", "sacct"),
-        ("42_2", "FAILED", "squeue"),
-        ("42_3", "FAILED", "squeue"),
+    seen = watch.look(
+        job("array"), Replay(forgotten=[replay.number("array", "0"), replay.number("array", "1")])
+    )
+    assert [(one.array_task_id, one.state, one.source) for one in seen.jobs] == [
+        ("0", "COMPLETED", "sacct"),
+        ("1", "FAILED", "sacct"),
+        ("2", "FAILED", "squeue"),
+        ("3", "FAILED", "squeue"),
     ]
 
 
 def test_an_array_half_done_has_its_waiting_tasks_once() -> None:
-    seen = watch.look(job(replay.LIMITED_ARRAY), Replay())
-    assert [one.job_id for one in seen.jobs] == ["43_1", "43_[3,5,7,9%1]"]
+    seen = watch.look(job("array limit"), Replay())
+    assert [one.array_task_id for one in seen.jobs] == ["1", "3,5,7,9%1"]
 
 
 def test_one_task_can_be_looked_at_alone() -> None:
-    assert [one.job_id for one in watch.look(job("42_2"), Replay()).jobs] == ["42_2"]
+    assert [one.array_task_id for one in watch.look(job("array", "2"), Replay()).jobs] == ["2"]
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
+    ("name", "task", "status"),
     [
-        (replay.COMPLETED, 0),
-        (replay.FAILED, 7),
-        (replay.SIGNALLED, 137),
-        (replay.TIMEOUT, 124),
-        (replay.CANCELLED, 143),
-        (replay.ARRAY, 1),
-        ("42_2", 2),
+        ("completed", None, 0),
+        ("failed", None, 7),
+        ("signalled", None, 137),
+        ("timeout", None, 124),
+        ("cancelled", None, 143),
+        ("array", None, 1),
+        ("array", "2", 2),
     ],
 )
-def test_waiting_for_a_job_that_has_ended_gives_its_status(number: str, status: int) -> None:
-    (seen,) = watch.wait([job(number)], Replay(), clock=Clock())
+def test_waiting_for_a_job_that_has_ended_gives_its_status(name: str, task: str | None, status: int) -> None:
+    (seen,) = watch.wait([job(name, task)], Replay(), clock=Clock())
     assert watch.status_of(seen) == status
-    if number in replay.DETAILS:
-        (seen,) = watch.wait([job(number)], Replay(accounting=False), clock=Clock())
+    if name != "array":
+        (seen,) = watch.wait([job(name)], Replay(accounting=False), clock=Clock())
         assert watch.status_of(seen) == status
 
 
 def test_waiting_for_several_jobs_asks_for_all_of_them_at_once_and_less_and_less_often() -> None:
+    ids = [replay.number("running"), replay.slurm_id("array limit", "1")]
     run, clock = (
-        Replay(changes=[{}] * 20 + [{"44": {"STATE": "COMPLETED"}, "45": {"STATE": "FAILED"}}]),
+        Replay(changes=[{}] * 20 + [{ids[0]: {"STATE": "COMPLETED"}, ids[1]: {"STATE": "FAILED"}}]),
         Clock(),
     )
-    ended = watch.wait([job("44"), job("45")], run, clock=clock, sleep=clock.sleep)
+    ended = watch.wait([Named(one, one, ()) for one in ids], run, clock=clock, sleep=clock.sleep)
     assert [states(one) for one in ended] == [["COMPLETED"], ["FAILED"]]
-    polls = [argv for argv in run.asked if "--jobs=44,45" in argv]
+    polls = [argv for argv in run.asked if f"--jobs={ids[0]},{ids[1]}" in argv]
     assert len(polls) == 21
     assert 20 * 5 < clock.now < 20 * 10
 
 
 def test_waiting_survives_slurm_s_absence_and_says_so_once() -> None:
     run, clock, said = Replay(away={"squeue": 7}), Clock(), list[str]()
-    (seen,) = watch.wait([job(replay.COMPLETED)], run, say=said.append, clock=clock, sleep=clock.sleep)
+    (seen,) = watch.wait([job("completed")], run, say=said.append, clock=clock, sleep=clock.sleep)
     assert states(seen) == ["COMPLETED"]
     assert [line.split(" (")[0] for line in said] == ["Slurm does not answer", "Slurm answers again"]
 
@@ -191,16 +199,16 @@ def test_what_accounting_says_while_slurmctld_is_away_ends_no_waiting() -> None:
                 self.away = {"squeue": 1}
             return super().__call__(argv, **more)
 
-    later = [{"37": {"STATE": word}} for word in ("FAILED", "RUNNING", "CANCELLED")]
+    later = [{replay.number("failed"): {"STATE": word}} for word in ("FAILED", "RUNNING", "CANCELLED")]
     run, clock = Flapping(changes=later), Clock()
-    (seen,) = watch.wait([job("37")], run, clock=clock, sleep=clock.sleep)
+    (seen,) = watch.wait([job("failed")], run, clock=clock, sleep=clock.sleep)
     assert states(seen) == ["CANCELLED"]
 
 
 def test_waiting_hurries_when_the_run_folder_has_a_result(tmp_path: Path) -> None:
-    mine = made(tmp_path, replay.RUNNING)
-    base = {"STDOUT": mine.token}
-    run, clock = Replay(changes=[{"44": base}] * 12 + [{"44": {**base, "STATE": "COMPLETED"}}]), Clock()
+    mine = made(tmp_path, replay.number("running"))
+    base, number = {"STDOUT": mine.token}, replay.number("running")
+    run, clock = Replay(changes=[{number: base}] * 12 + [{number: {**base, "STATE": "COMPLETED"}}]), Clock()
     slept = list[float]()
 
     def sleep(seconds: float) -> None:
@@ -217,7 +225,7 @@ def test_waiting_hurries_when_the_run_folder_has_a_result(tmp_path: Path) -> Non
 
 
 def test_the_report_of_a_requeued_job_counts_the_gpu_hours_of_each_run() -> None:
-    whole = report.report(watch.look(job(replay.REQUEUED), Replay()), Replay())
+    whole = report.report(watch.look(job("requeued"), Replay()), Replay())
     (part,) = whole.parts
     assert [(run.state, run.elapsed_s) for run in part.usage.runs] == [("REQUEUED", 1)]
     assert part.usage.accounted
@@ -225,7 +233,7 @@ def test_the_report_of_a_requeued_job_counts_the_gpu_hours_of_each_run() -> None
 
 
 def test_the_report_of_a_job_says_what_it_used_where_its_log_is_and_what_wait_would_end_with() -> None:
-    whole = report.report(watch.look(job(replay.COMPLETED), Replay()), Replay())
+    whole = report.report(watch.look(job("completed"), Replay()), Replay())
     found = report.as_dict(whole)
     assert found["state"] == "COMPLETED"
     assert found["status"] == 0
@@ -238,19 +246,19 @@ def test_the_report_of_a_job_says_what_it_used_where_its_log_is_and_what_wait_wo
 
 def test_without_accounting_gpu_hours_are_those_that_slurmctld_counts_and_it_is_said() -> None:
     run = Replay(accounting=False)
-    whole = report.report(watch.look(job(replay.COMPLETED), run), run)
+    whole = report.report(watch.look(job("completed"), run), run)
     assert (whole.usage.gpu_seconds, whole.usage.accounted) == (2, False)
     assert any("no accounting" in text for text in whole.remarks)
 
 
 def test_the_report_of_an_array_has_one_part_a_task_and_the_first_status_that_is_not_0() -> None:
-    found = report.as_dict(report.report(watch.look(job(replay.ARRAY), Replay()), Replay()))
-    assert (found["job_id"], found["state"], found["status"]) == ("42", "FAILED", 1)
+    found = report.as_dict(report.report(watch.look(job("array"), Replay()), Replay()))
+    assert (found["job_id"], found["state"], found["status"]) == (replay.number("array"), "FAILED", 1)
     assert isinstance(found["tasks"], list)
     assert [task["status"] for task in found["tasks"]] == [0, 1, 2, 3]
 
 
 def test_a_waiting_job_has_the_scheduler_s_plan() -> None:
-    found = report.as_dict(report.report(watch.look(job(replay.RESOURCES), Replay()), Replay()))
+    found = report.as_dict(report.report(watch.look(job("resources"), Replay()), Replay()))
     assert (found["state"], found["reason"], found["start_s"]) == ("PENDING", "Resources", None)
-    assert found["expected_start_s"] == 1795276771
+    assert found["expected_start_s"] == int(replay.told("resources", "START_TIME"))

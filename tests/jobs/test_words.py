@@ -11,21 +11,28 @@ from hypothesis import strategies as st
 
 from hpctools.jobs import queries, report, state, watch, words
 from hpctools.jobs.named import Named
-from hpctools.jobs.report import OneRun, Usage
+from hpctools.jobs.report import OneRun, Report, Usage
 from hpctools.jobs.run_folder import Failure, Result
 from hpctools.jobs.said import Said, visible
 from hpctools.jobs.state import JobState
+from hpctools.slurm import units
 from tests.jobs import replay
 from tests.jobs.replay import Replay
 
-
-def job(number: str = replay.RUNNING) -> JobState:
-    return state.queued(queries.queue(Replay(), job_ids=[number])[0])
+pytestmark = pytest.mark.usefixtures("release")
 
 
-def described(number: str, run: Replay | None = None) -> dict[str, str]:
-    run = run or Replay()
-    whole = report.report(watch.look(Named(number, number, ()), run), run)
+def job() -> JobState:
+    return state.queued(queries.queue(Replay(), job_ids=[replay.number("running")])[0])
+
+
+def reported(name: str) -> Report:
+    number = replay.number(name)
+    return report.report(watch.look(Named(number, number, ()), Replay()), Replay())
+
+
+def described(name: str) -> dict[str, str]:
+    whole = reported(name)
     return {said.label: said.text for said in [words.headline(whole), *words.describe(whole)]}
 
 
@@ -56,41 +63,42 @@ def test_what_would_move_the_cursor_is_shown_as_an_escape(text: str, shown: str)
 
 
 def test_a_waiting_job_says_why_in_plain_words_and_that_the_start_is_only_a_plan() -> None:
-    text = described(replay.RESOURCES)["state"]
+    text = described("resources")["state"]
     assert text.startswith("PENDING, Resources: It is next in line")
     assert "present plan, which may change: start at " in text
     assert text.endswith("on n[1-4].")
 
 
 def test_a_job_that_can_never_start_says_so_and_names_what_it_waits_for() -> None:
-    told = described(replay.NEVER)
+    told = described("never")
     assert "can never start" in told["state"]
-    assert told["dependency"] == "afterok:37(failed)"
+    assert told["dependency"] == f"afterok:{replay.number('failed')}(failed)"
 
 
 def test_a_running_job_says_where_since_when_and_how_long_it_may() -> None:
-    text = described(replay.RUNNING)["state"]
+    text = described("running")["state"]
     assert "runs on 2 nodes (n[1-2]), 4 GPUs since " in text
-    assert "00:58:45 left of its time limit" in text
+    ran_s = units.parse_duration_s(replay.told("running", "TIME")) or 0
+    assert f"{units.format_duration(3600 - ran_s)} left of its time limit" in text
 
 
 def test_a_failed_job_says_its_status_and_what_it_used() -> None:
-    told = described(replay.FAILED)
+    told = described("failed")
     assert told["state"].startswith("FAILED, status 7: ")
     assert "1 node (n1), 2 GPUs" in told["ran"]
     assert told["GPU-hours"] == "0.00 (as accounted)"
 
 
 def test_an_array_says_how_many_tasks_are_where_and_which_failed() -> None:
-    told = described(replay.ARRAY)
-    assert told["job"] == "42 (array)"
+    told = described("array")
+    assert told["job"] == f"{replay.number('array')} (array)"
     assert told["state"] == "FAILED; 1 COMPLETED, 3 FAILED"
     assert told["task 2"] == "FAILED, status 2, after 00:00:00"
     assert "task 0" not in told
 
 
 def test_waiting_tasks_are_told_together() -> None:
-    told = described(replay.LIMITED_ARRAY)
+    told = described("array limit")
     assert told["state"] == "RUNNING; 1 RUNNING, 4 PENDING"
     assert told["tasks"].startswith("3,5,7,9%1: PENDING: JobArrayTaskLimit")
 
@@ -123,7 +131,7 @@ def test_small_amounts_of_gpu_hours_do_not_look_like_none() -> None:
 
 
 def test_a_recorded_failure_is_told_with_its_last_lines_instead_of_the_log_s() -> None:
-    whole = report.report(watch.look(Named("37", "37", ()), Replay()), Replay())
+    whole = reported("failed")
     failure = Failure(1, 1, 0, "n1", 7, None, 5.0, ("Traceback", "boom"))
     part = replace(whole.parts[0], result=Result(7, failure, 5.0), status=7, last_lines=("the log's",))
     said = words.describe(replace(whole, parts=(part,)))
