@@ -17,7 +17,7 @@ import pytest
 
 from hpctools import process
 from hpctools.errors import HpctoolsError
-from hpctools.sandbox import cluster, programs, roots
+from hpctools.sandbox import cluster, programs, releases, roots
 from hpctools.sandbox.daemons import Sandbox
 from hpctools.sandbox.spec import Spec
 
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """With --slurm of a release that is not the native one, run pytest in its root."""
     release = config.getoption("--slurm")
-    rows = [row for row in cluster.releases() if row["release"] == release]
+    rows = [row for row in releases.known() if row["release"] == release]
     if release is None or (rows and rows[0]["suite"] is None):
         return None
     try:

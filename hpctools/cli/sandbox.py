@@ -166,18 +166,18 @@ def install(release: str) -> None:
     click.echo(f"Slurm {root.exact} ({root.suite}, Python {root.python}): {root.folder}")
 
 
-@sandbox.command()
+@sandbox.command("releases")
 @json_option
-def releases(json_wanted: bool) -> None:
+def releases_(json_wanted: bool) -> None:
     """List the releases of Slurm that a sandbox can have here.
 
     \b
     Example:
       hpctools sandbox releases
     """
-    from hpctools.sandbox import cluster
+    from hpctools.sandbox import releases
 
-    found = cluster.releases()
+    found = releases.known()
     if json_wanted:
         as_json(found)
     else:
@@ -194,9 +194,9 @@ def remove(release: str) -> int:
     Example:
       hpctools sandbox remove --slurm 26.05
     """
-    from hpctools.sandbox import cluster
+    from hpctools.sandbox import releases
 
-    gone = cluster.remove_root(release)
+    gone = releases.remove(release)
     click.echo(f"Slurm {release} is removed" if gone else f"there is no root of Slurm {release}")
     return 0 if gone else 1
 

@@ -17,7 +17,7 @@ from hpctools.errors import NotFound
 from hpctools.jobs import named, report, watch, words
 from hpctools.jobs.logs import Tail, Writer
 from hpctools.jobs.named import Named
-from hpctools.jobs.pace import GLANCE_S, Away, Pace, Results
+from hpctools.jobs.pace import AWAY, GLANCE_S, Away, Pace, Results
 from hpctools.jobs.record import Record
 from hpctools.jobs.said import visible
 from hpctools.jobs.state import JobState
@@ -109,7 +109,7 @@ class Follower:
         self._teller, self._sleep, self._clock = teller, sleep, clock
         self._question = InBackground(lambda: watch.peek(job, run))
         self._pace, self._away = Pace(clock), Away(teller.say)
-        self._results = Results(job.records[0].run if job.records else None)
+        self._results = Results(job.records[0].run if job.records else None, clock)
         self._told: object = None
         self._changed_s = clock()
         self._key: object = None
@@ -135,7 +135,10 @@ class Follower:
                 self._sleep(GLANCE_S)
         self._teller.live("")
         self._rest()
-        return watch.look(self._job, self._run) if len(seen.jobs) > 1 or seen.away else seen
+        if len(seen.jobs) > 1:
+            with contextlib.suppress(*AWAY):  # slurmctld may have forgotten tasks; accounting has not
+                return watch.look(self._job, self._run)
+        return seen
 
     def _rest(self) -> None:
         if self._tail is None:

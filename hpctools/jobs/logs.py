@@ -118,11 +118,13 @@ class RankTail:
         task: str | None = None,
         last_lines: int | None = None,
         say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Follow a rank of the newest attempt in the run folder; task is the task's id in an array."""
         self._run, self._rank, self._task = run, rank, task
         self._last_lines, self._say = last_lines, say
         self._tail: Tail | None = None
+        self._clock, self._due_s = clock, clock()
 
     def copy(self, out: Writer) -> int:
         """As Tail.copy."""
@@ -138,6 +140,7 @@ class RankTail:
 
     def drain(self, out: Writer) -> int:
         """As Tail.drain."""
+        self._due_s = self._clock()
         total = self._tail.drain(out) if self._tail is not None else 0
         while copied := self.copy(out):
             total += copied
@@ -149,6 +152,9 @@ class RankTail:
             self._tail.close()
 
     def _newer(self) -> Path | None:
+        if self._clock() < self._due_s:  # a file server is asked for new attempts once a second
+            return None
+        self._due_s = self._clock() + 1.0
         found = rank_log_of(self._run, self._rank, self._task)
         return None if found is None or (self._tail is not None and self._tail.path == found) else found
 

@@ -12,8 +12,9 @@ from hpctools.jobs import run_folder
 
 # How often Slurm is asked: quickly at first, because most mistakes show at once, then politely.
 FIRST_S, LONGEST_S, GROWTH = 1.0, 10.0, 1.3
-# How often the run folder is looked at, which costs Slurm nothing.
+# How often a log, and the run folder, is looked at, which costs Slurm nothing.
 GLANCE_S = 0.2
+RESULTS_S = 1.0
 
 # Slurm did not answer: it may in a moment. A job that it does not know is no such error.
 AWAY = (SlurmUnavailable, CommandTimeout)
@@ -51,15 +52,21 @@ class Pace:
 class Results:
     """Notices new results in the run folder of a job: it is about to end."""
 
-    def __init__(self, run: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self, run: str | os.PathLike[str] | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._run = None if run is None else Path(run)
         self._seen: Path | None = None
+        self._clock, self._due_s = clock, clock()
 
     def appeared(self) -> bool:
-        """Whether the newest attempt has left its result since the last call.
+        """Whether the newest attempt has left its result since the last call; looks once a second.
 
         Of arrays, nothing is noticed: looking at a thousand tasks would keep a file server busy.
         """
+        if self._clock() < self._due_s:
+            return False
+        self._due_s = self._clock() + RESULTS_S
         attempts = run_folder.attempts(self._run) if self._run is not None else ()
         if not attempts or attempts[-1] == self._seen or not run_folder.has_ended(attempts[-1]):
             return False

@@ -211,6 +211,8 @@ def status_of(job: JobState, recorded: int | None) -> int:
         return recorded
     if job.state == "OUT_OF_MEMORY":
         return OUT_OF_MEMORY_STATUS
+    if job.state != "FAILED":
+        return 1  # a node failed, say: the exit code is no program's (26.05 gives 0:1)
     if job.exit_signal:
         return min(255, 128 + job.exit_signal)
     return job.exit_status or 1

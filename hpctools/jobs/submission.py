@@ -8,6 +8,7 @@ reads what lies in its socket: it is asked for the job's run folder once it answ
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -60,7 +61,8 @@ UNCLEAR = (
     "send failure",
     "receive failure",
     "shutdown failure",
-    "Connection reset",
+    # What the C library says of a connection that broke.
+    *map(os.strerror, (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE, errno.ECONNABORTED, errno.EIO)),
 )
 # Waiting does not help: there is no cluster to ask.
 NO_CLUSTER = ("configuration source", "Unable to process configuration file", "cannot stat file")

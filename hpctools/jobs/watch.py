@@ -217,7 +217,7 @@ def wait(
     """
     ended: dict[Named, Seen] = {}
     pace, away = Pace(clock), Away(say)
-    results = [Results(one.records[0].run if one.records else None) for one in names]
+    results = [Results(one.records[0].run if one.records else None, clock) for one in names]
     while len(ended) < len(names):
         if sum(new.appeared() for new in results):  # each is to look: any() would stop at the first
             pace.hurry()

@@ -228,7 +228,7 @@ def _state(part: Part) -> str:
     if job.waiting:
         expected = part.expected
         start_s, nodes = (expected.start_s, expected.node_list) if expected else (None, "")
-        return f"{job.state}, {waiting(job, start_s, nodes)}"
+        return f"{job.state}{', ' if job.reason else ': '}{waiting(job, start_s, nodes)}"
     if job.ended or job.state in (state.UNKNOWN, state.LOCAL):
         return ending(job, part.status, part.result)
     if job.state == "RUNNING":

@@ -325,25 +325,3 @@ def recorded_spec(name: str) -> Spec | None:
 def with_changes(name: str, changes: dict[str, object]) -> Spec:
     """The recorded spec of a sandbox, or the defaults, with what the user names now."""
     return replace(recorded_spec(name) or Spec(name=name), **{**changes, "name": name})  # type: ignore[arg-type]
-
-
-def releases() -> list[dict[str, str | None]]:
-    """The releases a sandbox can have here: release, exact and suite where installed, and how."""
-    found: list[dict[str, str | None]] = []
-    if not programs.missing(["slurmctld"]):
-        exact = programs.release(process.run)
-        native = exact.rpartition(".")[0]
-        found.append({"release": native, "exact": exact, "suite": None, "how": "installed on this machine"})
-    for release, suite in roots.SUITES.items():
-        root = roots.find(release)
-        how = f"hpctools sandbox {'up' if root else 'install'} --slurm {release}"
-        found.append({"release": release, "exact": root.exact if root else None, "suite": suite, "how": how})
-    return found
-
-
-def remove_root(release: str) -> bool:
-    """Take a root away; False where there was none. Raises HpctoolsError while a sandbox uses it."""
-    users = [name for name in places.names() if (spec := recorded_spec(name)) and spec.slurm == release]
-    if up_now := [name for name in users if places.existing(name)["state"] != "down"]:
-        raise HpctoolsError(f"the sandbox {up_now[0]} uses it: hpctools sandbox down --name {up_now[0]}")
-    return roots.remove(release)

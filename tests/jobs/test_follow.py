@@ -196,14 +196,21 @@ def test_errors_that_are_not_absence_are_not_survived() -> None:
 
 
 def test_a_result_is_noticed_once_and_a_new_attempt_s_again(tmp_path: Path) -> None:
-    results = Results(tmp_path)
-    assert not results.appeared()
+    clock = Clock()
+    results = Results(tmp_path, clock)
+
+    def appeared() -> bool:
+        clock.sleep(1)
+        return results.appeared()
+
+    assert not appeared()
     for attempt in ("attempt-0", "attempt-1"):
         (tmp_path / attempt).mkdir()
-        assert not results.appeared()
+        assert not appeared()
         (tmp_path / attempt / "result.json").touch()
-        assert results.appeared()
-        assert not results.appeared()
+        assert not results.appeared(), "a file server is asked once a second"
+        assert appeared()
+        assert not appeared()
 
 
 def test_a_job_without_a_run_folder_has_no_results() -> None:

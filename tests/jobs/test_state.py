@@ -37,6 +37,8 @@ def job(word: str = "COMPLETED", **more: object) -> JobState:
         ("OUT_OF_MEMORY", 0, 125, None, 137),
         ("OUT_OF_MEMORY", 0, 125, 9, 9),
         ("NODE_FAIL", 0, 0, None, 1),
+        ("NODE_FAIL", 0, 1, None, 1),
+        ("NODE_FAIL", 0, 1, 9, 9),
         ("BOOT_FAIL", 0, 0, None, 1),
         ("FORGOTTEN", None, None, None, 1),
         ("FORGOTTEN", None, None, 0, 0),

@@ -178,6 +178,7 @@ def test_while_slurm_stays_away_nothing_is_submitted_and_nothing_is_left(folder:
         failed(NO_ANSWER),
         failed(REFUSED + "Zero Bytes were transmitted or received"),
         failed(REFUSED + "Connection reset by peer"),
+        failed(REFUSED + "Transport endpoint is not connected"),
         failed("", -9),
         Completed((), 0, "nonsense", ""),
         CommandTimeout(["sbatch"], 137, "no end within 300 s"),

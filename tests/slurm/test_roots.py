@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpctools.errors import HpctoolsError, InvalidInput, NotFound
-from hpctools.sandbox import cluster, processes, roots
+from hpctools.sandbox import cluster, processes, releases, roots
 from hpctools.sandbox.daemons import Sandbox
 from hpctools.sandbox.places import Places
 from hpctools.sandbox.spec import Spec
@@ -65,7 +65,7 @@ def test_commands_from_outside_are_sent_inside(other: Sandbox) -> None:
     assert done.returncode == 2
     assert f"hpctools sandbox run --name {name} -- COMMAND" in done.stderr
     with pytest.raises(HpctoolsError, match=f"the sandbox {name} uses it"):
-        cluster.remove_root(str(other.spec.slurm))
+        releases.remove(str(other.spec.slurm))
 
 
 def test_what_cannot_be_had_is_said() -> None:

@@ -368,3 +368,13 @@ def test_an_ordinary_user_has_a_whole_cluster_of_his_own(name: str) -> None:
         assert not Path(f"/tmp/hpctools-65534/{name}").exists()
         living = [process for process in psutil.process_iter() if process.status() != psutil.STATUS_ZOMBIE]
         assert [process for process in living if process.uids().real == 65534] == []
+
+
+def test_down_that_was_killed_is_finished_by_the_next(name: str) -> None:
+    for delay_s in (0.1, 0.25, 0.4):
+        cluster.up(small(name), quiet)
+        with subprocess.Popen(hpctools("sandbox", "down", "--name", name), stdout=subprocess.DEVNULL) as down:
+            time.sleep(delay_s)
+            down.kill()
+        cluster.down(name)
+        assert left_of(name) == []
