@@ -235,7 +235,7 @@ def test_what_is_no_file_is_refused_instead_of_waited_for(tmp_path: Path, make: 
 
 def test_a_rank_is_followed_from_one_attempt_to_the_next(tmp_path: Path, closed: ExitStack) -> None:
     out, said, seconds = Out(), list[str](), itertools.count()
-    tail = closed.enter_context(closing(RankTail(tmp_path, 3, say=said.append, clock=lambda: next(seconds)))
+    tail = closed.enter_context(closing(RankTail(tmp_path, 3, say=said.append, clock=lambda: next(seconds))))
     assert tail.copy(out) == 0
     for attempt, line in enumerate((b"first\n", b"second\n")):
         folder = tmp_path / f"attempt-{attempt}"
