@@ -119,10 +119,10 @@ def _same_or_refuse(wanted: Spec, running: Spec) -> None:
 def _start(spec: Spec, say: Say) -> None:
     addresses = _addresses(spec)
     wanted = (places.load(spec.name) or {"ports": {}})["ports"].values()
-    others = [places.load(name) or {} for name in places.names() if name != spec.name]
-    taken = {port for record in others for port in record.get("ports", {}).values()}
     names = ("slurmctld", "slurmdbd", *(f"slurmd-{node}" for node in spec.node_names))
-    with reserved("127.0.0.1", len(names), wanted=list(wanted), taken=taken) as ports:
+    with reserved(
+        "127.0.0.1", len(names), wanted=list(wanted), taken=places.ports_of_others(spec.name)
+    ) as ports:
         sandbox = Sandbox(
             spec,
             Places(spec.name),

@@ -50,6 +50,7 @@ def lay_out(sandbox: Sandbox) -> None:
         _make_database(here)
     _make_devices(here.shared / "dev", spec)
     _write_system_files(sandbox)
+    files.write(here.ports, " ".join(map(str, sandbox.ports.values())))
     for name, text in _configuration(sandbox).items():
         files.write(here.etc / name, text, config.FILES.get(name, 0o644))
 

@@ -3,6 +3,7 @@ paths need in a folder of our own under /tmp."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -67,6 +68,11 @@ class Places:
         return self.shared / "etc"
 
     @property
+    def ports(self) -> Path:
+        """The ports of its daemons, for other sandboxes to leave alone, also while a daemon is dead."""
+        return self.shared / "ports"
+
+    @property
     def slurm_conf(self) -> Path:
         return self.etc / "slurm.conf"
 
@@ -104,6 +110,16 @@ def load(name: str) -> dict[str, Any] | None:
 
 def save(name: str, record: dict[str, Any]) -> None:
     files.write(Places(name).record, json.dumps(record, indent=1) + "\n", 0o600)
+
+
+def ports_of_others(name: str) -> set[int]:
+    """The ports of all other sandboxes that are up on this machine, of any user and state folder."""
+    found: set[int] = set()
+    for path in Path("/tmp").glob("hpctools-*/*/ports"):  # noqa: S108 - read only, and only numbers
+        if path != Places(name).ports:
+            with contextlib.suppress(OSError, ValueError):
+                found.update(map(int, path.read_text().split()))
+    return found
 
 
 def names() -> list[str]:

@@ -378,3 +378,20 @@ def test_down_that_was_killed_is_finished_by_the_next(name: str) -> None:
             down.kill()
         cluster.down(name)
         assert left_of(name) == []
+
+
+def test_the_port_of_a_dead_daemon_stays_its_own(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a sandbox whose records are elsewhere, which would take the first port that is free."""
+    cluster.up(small(name), quiet)
+    ports = set(cluster.load(name).ports.values())
+    faults.fail(name, parts=["ctld"])
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path))
+        other = f"{name}b"
+        cluster.up(small(other), quiet)
+        try:
+            assert not ports & set(cluster.load(other).ports.values())
+        finally:
+            cluster.down(other, purge=True)
