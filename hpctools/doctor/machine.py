@@ -43,7 +43,7 @@ def torch(answer: Answer, interpreter: str) -> Check:
     version, _, rest = answer.text.partition("\n")
     if rest.strip():
         return Check(name, OK, f"{rest.strip()} (Python {version}, {interpreter})")
-    advice = "jobs with torch need it there, or an image (--image), or another Python (--python)"
+    advice = "jobs with torch need it there, or another Python (--python)"
     return Check(name, WARNING, f"not installed for {interpreter} (Python {version})", advice)
 
 
@@ -56,7 +56,7 @@ def containers(versions: Mapping[str, Answer], srun_help: Answer) -> Check:
         found.append("pyxis")
     if found:
         return Check(name, OK, ", ".join(found))
-    advice = "needed for --image only: Apptainer, or enroot with pyxis; the nodes may have what is not here"
+    advice = "only jobs that start one themselves need it; the nodes may have what is not here"
     return Check(name, WARNING, f"none of {', '.join(RUNTIMES)}, pyxis here", advice)
 
 

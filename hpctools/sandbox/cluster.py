@@ -105,15 +105,12 @@ def _native_or_root(spec: Spec) -> Spec:
 
 
 def _same_or_refuse(wanted: Spec, running: Spec) -> None:
-    if wanted != running:
-        changed = [key for key, value in wanted.to_dict().items() if value != running.to_dict()[key]]
-        hint = f"hpctools sandbox down --name {wanted.name}, then up again"
-        raise InvalidInput(
-            [
-                Problem(f"--{key.replace('_', '-')}", "differs from the sandbox that is up", hint)
-                for key in changed
-            ]
-        )
+    """Raises InvalidInput, naming the options that would change a sandbox that is up."""
+    asked, has = wanted.to_dict(), running.to_dict()
+    options = [f"--{key.removesuffix('_mb').replace('_', '-')}" for key in asked if asked[key] != has[key]]
+    hint = f"hpctools sandbox down --name {wanted.name}, then up again"
+    if options:
+        raise InvalidInput(Problem(each, "differs from the sandbox that is up", hint) for each in options)
 
 
 def _start(spec: Spec, say: Say) -> None:
