@@ -8,7 +8,8 @@
         print(job.result().first_failure)
         print(job.logs(last_lines=50))
 
-Which cluster is asked is decided by SLURM_CONF, as for Slurm's own commands. Errors are those of
+Which cluster is asked is decided as on the command line: SLURM_CONF, else /etc/slurm, else the only
+sandbox that is up (SLURM_CONF is then set for this process). Errors are those of
 hpctools.errors: InvalidInput holds every mistake at once, SlurmUnavailable means that slurmctld did
 not answer, NotFound that there is no such job.
 """
@@ -16,6 +17,7 @@ not answer, NotFound that there is no such job.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,10 +34,13 @@ from hpctools.jobs.named import Named
 from hpctools.jobs.record import Record
 from hpctools.jobs.report import Report
 from hpctools.jobs.run_folder import Result
+from hpctools.sandbox import choice
 
 __all__ = ["Job", "job", "list_jobs", "submit"]
 
 Say = Callable[[str], None]
+# Settings that take several values; one alone need not be put in a list.
+_LISTS = ("env", "set", "sbatch_option")
 
 
 def _log(text: str) -> None:
@@ -109,7 +114,7 @@ class Job:
         return self._named.records[0]
 
 
-def submit(target: str, *args: str, **settings: object) -> Job:
+def submit(target: str | os.PathLike[str], *args: str, **settings: object) -> Job:
     """Submit a job and return it, as `hpctools submit TARGET ... -- ARGS` does.
 
     settings are the command line's options with _ for - (gpus_per_node=8, env={"A": "1"}); what is
@@ -120,18 +125,21 @@ def submit(target: str, *args: str, **settings: object) -> Job:
     >>> job.wait()
     0
     """
-    asked = request.gather(target, args, settings)
+    _choose()
+    lists = {key: [value] for key, value in settings.items() if key in _LISTS and isinstance(value, str)}
+    asked = request.gather(os.fspath(target), args, {**settings, **lists})
     made = submission.submit(submission.plan(asked, process.run, _log), process.run, _log)
     return _job(named.by_record(made, process.run))
 
 
-def job(word: str) -> Job:
+def job(word: str | int) -> Job:
     """The job that a word means: "12", "12_3", a run folder's name or path, or "last".
 
     >>> hpctools.job("last").status().state
     'RUNNING'
     """
-    known = named.named(word, process.run)
+    _choose()
+    known = named.named(str(word), process.run)
     if known.records and not known.by_record:
         # Ids start again on a new cluster: only Slurm tells whether our record is of this job.
         ours = watch.look(known, process.run).record
@@ -146,7 +154,13 @@ def list_jobs(*, user: str | None = None, everyone: bool = False, since_s: int =
     >>> [one.job.job_id for one in hpctools.list_jobs() if one.job.state == "RUNNING"]
     ['12', '15_3']
     """
+    _choose()
     return listing.listing(process.run, user=user, everyone=everyone, since_s=since_s).jobs
+
+
+def _choose() -> None:
+    if name := choice.choose():
+        _log(f"on the sandbox {name}")
 
 
 def _job(known: Named) -> Job:

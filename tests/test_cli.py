@@ -356,3 +356,10 @@ def test_completing_a_command_name_imports_no_command(monkeypatch: pytest.Monkey
     monkeypatch.setenv("COMP_WORDS", "hpctools s")
     monkeypatch.setenv("COMP_CWORD", "1")
     assert {name for name in modules_after(PROGRAM) if name.startswith("hpctools")} == LIGHT
+
+
+def test_a_closed_stdout_is_no_bug() -> None:
+    """`hpctools jobs >&-`: there is nobody to print for."""
+    words = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "hpctools", "sandbox", "list"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, "bug" in done.stderr) == (0, False)

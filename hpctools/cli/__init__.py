@@ -106,13 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Errors become messages on stderr. HPCTOOLS_DEBUG=1 lets what we did not foresee through, with
     its traceback.
     """
+    if sys.stdout is None:  # closed by who called us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as we live
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A job's name may hold bytes that are no text, or no text of this locale.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(arguments, prog_name="hpctools", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -392,4 +392,4 @@ def heal(name: str) -> None:
 
     with _progress() as say:
         started = faults.heal(name, say)
-    click.echo(f"started again: {', '.join(started)}" if started else f"sandbox {name} is well")
+    click.echo(f"answers again: {', '.join(started)}" if started else f"sandbox {name} is well")

@@ -131,7 +131,6 @@ def run(ctx: click.Context, target: str, **values: object) -> int:
 
 def on_slurm(asked: Request, do: set[str]) -> int:
     """Print a job's script, ask about the job or submit it."""
-    from hpctools import process
     from hpctools.cli import cluster
     from hpctools.jobs import submission
 
@@ -152,6 +151,16 @@ def on_slurm(asked: Request, do: set[str]) -> int:
     announce(record, plan, "follow" in do)
     if "follow" not in do:
         return 0
+    try:
+        return followed(record)
+    except KeyboardInterrupt:  # before follow itself was there to take it
+        remark(f"detached; job {record.job_id} goes on. Follow it again: hpctools logs -f {record.job_id}")
+        return 130
+
+
+def followed(record: Record) -> int:
+    """Follow a job that was just submitted to its end; returns its status."""
+    from hpctools import process
     from hpctools.cli.output import live
     from hpctools.jobs import follow
 

@@ -179,10 +179,12 @@ def user_name() -> str:
 def _files(where: Path) -> list[Path]:
     """The records' files, newest first: their names tell when they were made."""
     try:
-        found = [(match[1], name) for name in os.listdir(where) if (match := _STAMP.search(name))]
+        found = [(match[1], entry) for entry in os.scandir(where) if (match := _STAMP.search(entry.name))]
+        # Of two made in one second, the one that was written last.
+        newest_first = sorted(found, key=lambda one: (one[0], one[1].stat().st_mtime_ns), reverse=True)
     except OSError:
         return []
-    return [where / name for _, name in sorted(found, reverse=True)]
+    return [where / entry.name for _, entry in newest_first]
 
 
 def _load(path: Path, say: Callable[[str], None] = lambda _: None) -> Record | None:

@@ -193,8 +193,9 @@ def doubts(spec: JobSpec) -> tuple[str, ...]:
     python = spec.python
     if "/" not in python:
         return ()
-    if not os.access(python, os.X_OK):
-        return (f"there is no {python} on this machine; the job needs it on its nodes",)
+    if not os.path.isfile(python) or not os.access(python, os.X_OK):
+        what = "cannot be run" if os.path.exists(python) else "is not there"
+        return (f"{python} {what}, on this machine; the job needs it on its nodes",)
     environment = os.path.dirname(os.path.dirname(python))
     if spec.launcher != "torchrun" or not os.path.isfile(os.path.join(environment, "pyvenv.cfg")):
         return ()

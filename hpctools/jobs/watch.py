@@ -57,6 +57,8 @@ def look(named: Named, run: Run) -> Seen:
                 remarks.append(known.missing)
     if jobs:
         return Seen(named, jobs, _record_of(named, jobs[0]), trouble is not None, tuple(remarks))
+    if named.records and trouble is None and not _may_have_task(named):
+        raise NotFound(f"{named.label}: neither Slurm nor the run folder knows such a task")
     if named.records:
         ours = named.records[0]
         return Seen(
@@ -80,7 +82,16 @@ def peek(named: Named, run: Run) -> Seen:
     return look(named, run)
 
 
+def _may_have_task(named: Named) -> bool:
+    """Whether the run folder has what a name with a task says; one without a task is no question."""
+    task = (named.job_id or "").partition("_")[2]
+    return not task or (Path(named.records[0].run) / f"task-{task}").exists()
+
+
 def _ours(named: Named, jobs: Iterable[JobState]) -> tuple[JobState, ...]:
+    if "_" in (named.job_id or ""):
+        # Asked for 21_9, Slurm answers with job 21 where that is no array.
+        jobs = [job for job in jobs if job.array_task_id is not None]
     if not named.by_record:
         return tuple(jobs)
     return tuple(job for job in jobs if belongs(named.records[0], job.log, job.submit_line, job.submit_s))

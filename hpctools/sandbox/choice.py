@@ -20,12 +20,15 @@ def choose(environ: MutableMapping[str, str] = os.environ) -> str | None:
     """
     if environ.get("SLURM_CONF") or any(Path(path).exists() for path in SYSTEM_CONF):
         return None
+    from hpctools.sandbox import roots
+
     found = running()
     if len(found) > 1:
         hint = f'name one: eval "$(hpctools sandbox env --name {sorted(found)[0]})"'
         raise InvalidInput([Problem("sandbox", f"several are up: {', '.join(sorted(found))}", hint)])
     for name, record in found.items():
-        if record["spec"].get("netns") or record["spec"].get("slurm"):
+        release = record["spec"].get("slurm")
+        if record["spec"].get("netns") or release not in (None, environ.get(roots.INSIDE)):
             hint = f"hpctools sandbox run --name {name} -- COMMAND"
             raise InvalidInput([Problem("sandbox", f"{name} is not reached from outside", hint)])
         environ["SLURM_CONF"] = record["slurm_conf"]

@@ -36,7 +36,8 @@ Say = Callable[[str], None]
 class Status:
     """What stands of a sandbox: `up` (all daemons live), `degraded`, `down`.
 
-    daemons: name -> whether it lives. nodes: name -> Slurm's state, empty when slurmctld is away.
+    daemons: name -> whether it lives and is not frozen. nodes: name -> Slurm's state, empty when
+    slurmctld is away.
     """
 
     name: str
@@ -307,7 +308,7 @@ def status(name: str) -> Status:
     """What stands of a sandbox. Raises NotFound."""
     record = places.existing(name)
     sandbox = Sandbox.from_record(record)
-    living = {daemon: sandbox.alive(daemon) for daemon in daemons.expected(sandbox.spec)}
+    living = {daemon: sandbox.answers(daemon) for daemon in daemons.expected(sandbox.spec)}
     state = "up" if all(living.values()) else "degraded" if any(living.values()) else "down"
     nodes = node_states(sandbox) if living["slurmctld"] and living["munged"] else {}
     return Status(name, state, sandbox.release, str(sandbox.places.slurm_conf), living, nodes, sandbox.spec)

@@ -104,6 +104,9 @@ class Sandbox:
     def alive(self, daemon: str) -> bool:
         return daemon in self.daemons and self.daemons[daemon].alive()
 
+    def answers(self, daemon: str) -> bool:
+        return self.alive(daemon) and not self.daemons[daemon].frozen()
+
 
 def expected(spec: Spec) -> list[str]:
     """Every daemon of a sandbox in the order of their start."""

@@ -87,7 +87,7 @@ def _link(sandbox: Sandbox, node: str, state: str) -> list[str]:
 def heal(name: str, say: Callable[[str], None]) -> list[str]:
     """Start what has ended, wake what is frozen, join what was cut, resume nodes that are down.
 
-    Returns the daemons that were started again.
+    Returns the daemons that were woken or started again.
     """
     with cluster.locked(name):
         sandbox = cluster.load(name)
@@ -95,11 +95,13 @@ def heal(name: str, say: Callable[[str], None]) -> list[str]:
         belongs = processes.of_sandbox(
             str(here.data), str(here.slurm_conf), str(here.log), sandbox.spec.node_names
         )
+        woken = [daemon for daemon in daemons.expected(sandbox.spec) if not sandbox.answers(daemon)]
+        woken = [daemon for daemon in woken if sandbox.alive(daemon)]
         processes.send(processes.scan(belongs), signal.SIGCONT)
         if sandbox.spec.netns:
             for node in sandbox.spec.node_names:
                 process.run(_link(sandbox, node, "up")).check()
-        started = []
+        started = woken
         for daemon in daemons.expected(sandbox.spec):
             if not sandbox.alive(daemon):
                 daemons.start(sandbox, daemon)

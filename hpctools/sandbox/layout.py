@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpctools import files, process
 from hpctools.errors import HpctoolsError
-from hpctools.sandbox import config, namespaces, places, programs
+from hpctools.sandbox import config, namespaces, places, processes, programs
 from hpctools.sandbox.config import Node
 from hpctools.sandbox.daemons import Sandbox
 from hpctools.sandbox.places import Places
@@ -82,7 +82,9 @@ def _make_database(here: Places) -> None:
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
     ]
-    done = process.run([programs.path("mariadb-install-db"), *words, f"--user={user}"])
+    # Marked as ours: what an interruption leaves running is found by it.
+    env = {**os.environ, processes.MARK: str(here.data)}
+    done = process.run([programs.path("mariadb-install-db"), *words, f"--user={user}"], env=env)
     if done.status:
         raise HpctoolsError(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")
     fresh.rename(here.data / "db")

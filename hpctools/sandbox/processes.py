@@ -35,15 +35,24 @@ class Identity:
     def alive(self) -> bool:
         return started(self.pid) == self.started
 
+    def frozen(self) -> bool:
+        """Whether it was stopped (SIGSTOP) and answers nobody."""
+        return self.alive() and _stat(self.pid)[0] == "T"
+
 
 def started(pid: int) -> int | None:
     """When pid started; None when it is gone or only a zombie."""
+    words = _stat(pid)
+    return None if words[0] in "ZX" else int(words[19])
+
+
+def _stat(pid: int) -> list[str]:
+    """What /proc says of pid after its name; ["X"] when it is gone."""
     try:
         # The name stands in parentheses and may hold spaces and parentheses itself.
-        words = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if words[0] in "ZX" else int(words[19])
+        return ["X"]
 
 
 def identify(pid: int) -> Identity | None:

@@ -60,6 +60,14 @@ def test_records_come_newest_first_whatever_their_names(tmp_path: Path) -> None:
     assert [one.name for one in record.load_all(tmp_path)] == ["a", "c", "b"]
 
 
+def test_of_two_in_one_second_the_later_is_the_newest(tmp_path: Path) -> None:
+    for number, name in enumerate(("b", "a", "c")):
+        record.save(made(run=f"/runs/{name}-20260101T000000Z-{number:06x}", name=name), tmp_path)
+        path = tmp_path / f"{name}-20260101T000000Z-{number:06x}.json"
+        os.utime(path, ns=(0, 10**18 + number))
+    assert [one.name for one in record.load_all(tmp_path)] == ["c", "a", "b"]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"token": "x"}', "null", '"x"'])
 def test_a_broken_record_is_left_out_and_told(tmp_path: Path, text: str) -> None:
     (tmp_path / f"{NAME}.json").write_text(text)

@@ -98,7 +98,7 @@ def test_a_missing_python_is_only_a_doubt(tmp_path: Path) -> None:
     asked = ask(tmp_path, {"python": "/nope/python"})
     assert asked.problems == ()
     (doubt,) = spec.doubts(asked.spec)
-    assert doubt == "there is no /nope/python on this machine; the job needs it on its nodes"
+    assert doubt == "/nope/python is not there, on this machine; the job needs it on its nodes"
 
 
 def test_a_virtual_environment_without_torch_is_a_doubt(tmp_path: Path) -> None:

@@ -150,6 +150,16 @@ def test_one_task_can_be_looked_at_alone() -> None:
     assert [one.array_task_id for one in watch.look(job("array", "2"), Replay()).jobs] == ["2"]
 
 
+def test_a_task_that_is_none_is_not_found_and_is_not_its_job(tmp_path: Path) -> None:
+    """Asked for 12_3 where 12 is no array, Slurm and our record answer with 12."""
+    plain = replay.number("completed", None)
+    with pytest.raises(NotFound):
+        watch.look(Named(f"{plain}_3", f"{plain}_3", ()), Replay())
+    mine = made(tmp_path, "99999")
+    with pytest.raises(NotFound, match="such a task"):
+        watch.look(Named("99999_3", "99999_3", (mine,)), Replay(accounting=False))
+
+
 @pytest.mark.parametrize(
     ("name", "task", "status"),
     [

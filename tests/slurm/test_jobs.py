@@ -17,6 +17,7 @@ import pytest
 
 import hpctools
 from hpctools import process
+from hpctools.errors import NotFound
 from hpctools.jobs import follow, named, watch
 from hpctools.process import Completed
 from hpctools.slurm import sbatch
@@ -355,3 +356,13 @@ def test_a_job_whose_time_is_over_ends_with_124(sent: list[str]) -> None:
     job = submit(sent, "sleep 300", time="1")
     assert job.wait() == 124
     assert "TIMEOUT, status 124" in told("status").stdout
+
+
+def test_python_finds_the_only_sandbox_as_the_command_line_does(
+    slurm_env: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_CONF")
+    assert isinstance(hpctools.list_jobs(everyone=True), tuple)
+    assert os.environ["SLURM_CONF"] == slurm_env["SLURM_CONF"]
+    with pytest.raises(NotFound):
+        hpctools.job(99999999).status()

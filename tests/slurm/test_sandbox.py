@@ -324,7 +324,8 @@ def test_frozen_daemons_answer_again_after_heal(name: str) -> None:
     faults.fail(name, parts=["ctld"], freeze=True)
     pid = cluster.load(name).daemons["slurmctld"].pid
     assert processes.wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5)
-    assert faults.heal(name, quiet) == []
+    assert cluster.status(name).state == "degraded"
+    assert faults.heal(name, quiet) == ["slurmctld"]
     assert cluster.status(name).state == "up"
 
 

@@ -134,10 +134,15 @@ def test_only_slurms_own_words_remain_for_what_we_do_not_know(submit: Submit) ->
     assert "Slurm refuses the job: unrecognized option '--foo=1'" in err
 
 
+def exclusive(found: Mapping[str, str]) -> str:
+    """NODE or NO; before 26.05 scontrol told it as OverSubscribe."""
+    return found.get("Exclusive") or {"NO": "NODE", "OK": "NO"}[found["OverSubscribe"]]
+
+
 def test_a_whole_node_is_asked_for_with_all_that_it_has(submit: Submit) -> None:
     _, out, _ = submit("--sbatch-option", "hold")
     found = details(out.strip())
-    assert found["OverSubscribe"] == "NO"
+    assert exclusive(found) == "NODE"
     assert "gres:gpu:8" in found["TresPerNode"] or "gres/gpu:8" in found["TresPerNode"]
     assert found["MinMemoryNode"] in ("0", "")
 
@@ -145,7 +150,7 @@ def test_a_whole_node_is_asked_for_with_all_that_it_has(submit: Submit) -> None:
 def test_fewer_gpus_come_with_their_share_of_the_node(submit: Submit) -> None:
     _, out, _ = submit("--gpus-per-node", "h100:2", "--sbatch-option", "hold")
     found = details(out.strip())
-    assert found["OverSubscribe"] == "OK"
+    assert exclusive(found) == "NO"
     assert found["TresPerNode"].endswith("gpu:h100:2")
     assert found["CPUs/Task"] == "8"  # of 32, two GPUs of eight
     assert found["MinMemoryNode"] == "16G"  # of 64
