@@ -157,7 +157,7 @@ def _make(release: str, folder: Path, say: Say) -> Root:
     partial.rename(folder / "root")
     files.write(folder / "root.json", json.dumps(asdict(root), indent=1) + "\n")
     shutil.rmtree(cache)
-    say(f"Slurm {root.exact} of {suite} is installed")
+    say(f"Slurm {root.exact} of {suite} is installed: signed by Debian, whatever the age of its list")
     return root
 
 
