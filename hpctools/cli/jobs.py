@@ -27,6 +27,18 @@ def kind(state: str) -> str:
     return KINDS.get(state, "waiting" if state in BUSY else "bad")
 
 
+def require_user(user: str) -> None:
+    """Raises InvalidInput for a user that this machine does not know: nor do Slurm's commands then."""
+    import pwd
+
+    from hpctools.errors import InvalidInput, Problem
+
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise InvalidInput([Problem("--user", f"there is no user {user!r} here")]) from None
+
+
 @contextmanager
 def slurm() -> Iterator[Run]:
     """The door to Slurm, once it is decided which one is asked; when it does not answer, what to do."""
@@ -81,6 +93,8 @@ def jobs(everyone: bool, user: str | None, since: str, limit: int, json_wanted: 
 
     if everyone and user is not None:
         raise click.UsageError("--all and --user exclude each other")
+    if user is not None and not user.isdecimal():
+        require_user(user)
     since_s = _seconds(since)
     with slurm() as run:
         found = listing.listing(run, user=user, everyone=everyone, since_s=since_s)

@@ -41,6 +41,9 @@ def read(path: Path, problems: list[Problem]) -> Mapping[str, Entry]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        problems.append(Problem(str(path), "is no regular file"))  # a FIFO would never end
+        return {}
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=loader)

@@ -153,7 +153,7 @@ def sbatch_variables(environ: Mapping[str, str]) -> Layer:
 
 def file(path: Path, problems: list[Problem]) -> Layer:
     """The layer of a YAML file of settings; empty if there is none."""
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         return {}
     from hpctools.jobs import config_file
 

@@ -123,6 +123,8 @@ def _missing(target: str, path: str) -> Problem:
 
     if os.path.isdir(path):
         return Problem("TARGET", f"{target} is a folder; the script in it is wanted")
+    if os.path.exists(path):
+        return Problem("TARGET", f"{target} is no regular file")
     parent = os.path.dirname(path)
     try:
         near = nearest(os.path.basename(path), os.listdir(parent), 0.7)

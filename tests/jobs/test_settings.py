@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from hpctools.errors import InvalidInput
-from hpctools.jobs import request
+from hpctools.errors import InvalidInput, Problem
+from hpctools.jobs import request, settings
 from hpctools.jobs.options import OPTIONS
 from hpctools.jobs.settings import COMMAND_LINE
 from tests.jobs.jobs_of import ask
@@ -184,3 +185,15 @@ def test_every_default_is_a_value_that_its_reader_gives(option: object) -> None:
     default, read = getattr(option, "default", None), getattr(option, "read", str)
     if default is not None:
         assert read(str(default)) == default
+
+
+def test_a_settings_file_that_is_none_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.yaml")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    problems: list[Problem] = []
+    assert settings.file(tmp_path / "fifo.yaml", problems) == {}
+    assert settings.file(tmp_path / "loop.yaml", problems) == {}
+    assert [problem.message for problem in problems] == [
+        "is no regular file",
+        "cannot be read: Too many levels of symbolic links",
+    ]
