@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import directives, record
+from hpctools.jobs import clusters, directives, record
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
 from hpctools.jobs.resources import Resources
@@ -22,7 +22,6 @@ SCRIPT = "job.sbatch"
 LAUNCH = Path(__file__).parent / "runtime" / "launch.py"
 # Stands for what is chosen at submission: the moment and six random digits.
 EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
-CONF = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
 
 
 def example(spec: JobSpec) -> str:
@@ -87,7 +86,7 @@ def remove(entry: Record) -> None:
 def new_record(request: Request, resources: Resources, run: str, environ: Mapping[str, str]) -> Record:
     """The record of a submission that is about to be tried."""
     spec = request.spec
-    conf = environ.get("SLURM_CONF") or next((one for one in CONF if os.path.isfile(one)), None)
+    conf = clusters.conf(environ)
     return Record(
         token=directives.stdout(spec, run),
         run=run,
@@ -95,27 +94,12 @@ def new_record(request: Request, resources: Resources, run: str, environ: Mappin
         target=spec.target,
         state="submitting",
         created_s=int(time.time()),
-        cluster=_cluster_name(conf),
+        cluster=clusters.name(conf),
         slurm_conf=conf,
         nodes=spec.nodes,
         gpus_per_node=resources.gpus,
         array=spec.settings.text("array"),
     )
-
-
-def _cluster_name(conf: str | None) -> str | None:
-    """ClusterName of a slurm.conf; None where it stands in a file that is included."""
-    if conf is None:
-        return None
-    try:
-        text = Path(conf).read_text(errors="replace")
-    except OSError:
-        return None
-    for line in text.splitlines():
-        key, equals, value = line.partition("#")[0].partition("=")
-        if equals and key.strip().lower() == "clustername":
-            return (value.split() or [""])[0].lower() or None
-    return None
 
 
 def _write(path: str, data: bytes) -> None:
