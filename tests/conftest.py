@@ -89,6 +89,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"left out: {reason.removeprefix('Skipped: ')}", yellow=True)
 
 
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of other sites' real files, or the test is skipped."""
+    folder = os.environ.get("HPCTOOLS_CORPUS")
+    if not folder:
+        pytest.skip("HPCTOOLS_CORPUS does not name a folder with other sites' files")
+    return Path(folder)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own settings, records and clusters."""

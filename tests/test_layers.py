@@ -21,6 +21,7 @@ LAYERS = (
     ("hpctools.inventory", "hpctools.native"),
     ("hpctools.conf", "hpctools.jobs", "hpctools.usage"),
     ("hpctools.doctor", "hpctools.executor", "hpctools.sandbox"),
+    ("hpctools.conf.verify",),  # boots a configuration in a sandbox
     ("hpctools.api",),
     ("hpctools",),  # what `import hpctools` offers
     ("hpctools.cli",),
@@ -32,6 +33,9 @@ DOORS = ("hpctools.process", "hpctools.files")
 # Text to values and back: what these say can be tested with text alone.
 PURE = (
     "hpctools.slurm",
+    "hpctools.conf.candidate",
+    "hpctools.conf.finding",
+    "hpctools.conf.rules",
     "hpctools.jobs.check",
     "hpctools.jobs.options",
     "hpctools.jobs.render",

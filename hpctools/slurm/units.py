@@ -113,3 +113,28 @@ def parse_time_s(text: str) -> int | None:
     offset = (int(match[8]) * 60 + int(match[9])) * 60
     utc = calendar.timegm((year, month, day, hour, minute, second))
     return utc - offset if match[7] == "+" else utc + offset
+
+
+def parse_unsigned(text: str, bits: int) -> int:
+    """A number of bits 16, 32 or 64 in a configuration file, as s_p_handle_uint16, 32 and 64 of
+    src/common/parse_value.c read it: decimal, 0x or octal with a leading 0; k multiplies by 1024 (not
+    with 16 bits); "" is 0; UNLIMITED and INFINITE are the highest number (of 32 bits and more, what
+    Slurm writes for "no limit"). Raises ParseError.
+    """
+    highest: int = 2**bits - 1
+    if text.upper() in ("UNLIMITED", "INFINITE"):
+        return highest
+    # strtoul takes as many digits as fit the base: of 08 only the 0, and what is left is a mistake.
+    match = re.fullmatch(r"\s*(\+?)(0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*|)(k?)", text, re.ASCII | re.IGNORECASE)
+    if not match or (match[3] and bits == 16) or (match[1] and not match[2]):
+        raise ParseError("a number", text)
+    digits = match[2].lower()
+    if len(digits) > 64:
+        raise ParseError(f"a number up to {highest}", text)
+    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
+    amount: int = int(digits or "0", base)
+    # Slurm multiplies in 64 bits and looks at the width afterwards.
+    amount = amount * 1024 % 2**64 if match[3] and amount < 2**64 else amount
+    if amount > highest:
+        raise ParseError(f"a number up to {highest}", text)
+    return amount

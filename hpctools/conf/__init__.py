@@ -1,0 +1,1 @@
+"""An administrator's configuration: judged, mended, booted before it goes live."""

@@ -1,0 +1,200 @@
+"""What the parser takes of each line: keys that a release knows, one pair a line, values of their type.
+
+parse_config.c: a line that it cannot take makes the whole file unreadable, for every daemon and every
+command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import cache
+from itertools import pairwise
+
+from hpctools.conf.candidate import Candidate, Conf
+from hpctools.conf.finding import Problem
+from hpctools.conf.rules import rule
+from hpctools.errors import ParseError
+from hpctools.slurm.conf_text import Edit, Line, Pair, remove_line, remove_pair
+from hpctools.slurm.releases import RECORDS, TABLES, Key, ever, known
+from hpctools.slurm.units import parse_unsigned
+
+_BITS = {"UINT16": 16, "UINT32": 32, "UINT64": 64}
+_BOOLEANS = ("yes", "up", "true", "1", "no", "down", "false", "0")
+
+
+@rule("unknown-key", "fatal")
+def unknown_key(candidate: Candidate) -> Iterator[Problem]:
+    for conf, line, pair, scope in _pairs(candidate):
+        if pair.key.lower() in known(scope, candidate.release) or ever(scope, pair.key):
+            continue
+        names = {key.name.lower(): key.name for key in known(scope, candidate.release).values()}
+        near = get_close_matches(pair.key.lower(), names, n=1, cutoff=0.75)
+        hint = f"did you mean {names[near[0]]}?" if near else _elsewhere(pair.key, scope, candidate.release)
+        yield Problem(pair, f"no release of Slurm has a key {pair.key} {_in(conf, line, pair)}", hint)
+
+
+@rule("removed-key", "fatal")
+def removed_key(candidate: Candidate) -> Iterator[Problem]:
+    for conf, line, pair, scope in _pairs(candidate):
+        past = ever(scope, pair.key)
+        if not past or pair.key.lower() in known(scope, candidate.release):
+            continue
+        newer = [key for key in past if key.since > candidate.release]
+        if newer:
+            message = (
+                f"{pair.key} {_in(conf, line, pair)} is new in {newer[0].since}; {candidate.release} stops"
+            )
+            yield Problem(pair, message, "remove it, or run that release", edits=_removal(line, pair))
+        else:
+            hint, edits = _mended(scope, line, pair)
+            last = past[-1].until
+            yield Problem(pair, f"{pair.key} is gone since the release after {last}", hint, edits=edits)
+
+
+@rule("defunct-key", "error")
+def defunct_key(candidate: Candidate) -> Iterator[Problem]:
+    for _, line, pair, scope in _pairs(candidate):
+        key = known(scope, candidate.release).get(pair.key.lower())
+        if key and key.type == "DEFUNCT":
+            hint, edits = _mended(scope, line, pair)
+            yield Problem(pair, f"{pair.key} has no effect in {candidate.release}", hint, edits=edits)
+
+
+@rule("unreadable-line", "fatal")
+def unreadable_line(candidate: Candidate) -> Iterator[Problem]:
+    for conf in candidate.confs.values():
+        for line in conf.lines:
+            if line.rest:
+                after = f" after {line.pairs[-1].key}" if line.pairs else ""
+                message = f"{line.rest[:60]!r}{after} is no key=value"
+                yield Problem(line, message, "quote a value that has spaces; a comment begins with #")
+
+
+@rule("several-keys", "fatal")
+def several_keys(candidate: Candidate) -> Iterator[Problem]:
+    """Only lines that begin a record (NodeName, PartitionName, ...) may hold further pairs."""
+    for conf in candidate.confs.values():
+        records = RECORDS.get(conf.kind, {})
+        for line in conf.lines:
+            if len(line.pairs) > 1 and line.key.lower() not in records:
+                names = ", ".join(pair.key for pair in line.pairs[1:])
+                yield Problem(
+                    line.pairs[1],
+                    f"{names} in the line of {line.key}: Slurm reads one key a line here",
+                    "give each a line of its own",
+                    edits=tuple(Edit(one.end, next.key_start, "\n") for one, next in pairwise(line.pairs)),
+                )
+
+
+@rule("repeated-key", "error")
+def repeated_key(candidate: Candidate) -> Iterator[Problem]:
+    for conf in candidate.confs.values():
+        records = RECORDS.get(conf.kind, {})
+        keys = known(conf.kind, candidate.release)
+        first: dict[str, Line] = {}
+        for line in conf.lines:
+            key = keys.get(line.key.lower())
+            if key and key.type not in ("ARRAY", "RECORD") and line.key.lower() not in records:
+                before = first.setdefault(line.key.lower(), line)
+                if before is not line:
+                    message = f"{line.key} stands in {before.path}:{before.line} already; this one is used"
+                    yield Problem(line, message, "keep one of them")
+            seen: set[str] = set()
+            for pair in line.pairs[1:]:
+                if pair.key.lower() in seen:
+                    yield Problem(pair, f"{pair.key} stands twice in this line; the last is used", "keep one")
+                seen.add(pair.key.lower())
+
+
+@rule("value-type", "fatal")
+def value_type(candidate: Candidate) -> Iterator[Problem]:
+    for _, _, pair, scope in _pairs(candidate):
+        key = known(scope, candidate.release).get(pair.key.lower())
+        wrong = _wrong(key, pair.value) if key else ""
+        if wrong:
+            yield Problem(pair, f"{pair.key}={pair.value} {wrong}")
+
+
+@rule("include-missing", "fatal")
+def include_missing(candidate: Candidate) -> Iterator[Problem]:
+    """In a file judged alone, the included one may well be where it will be used."""
+    for line, why in candidate.absent:
+        message = f"Include {line.include}: {why}"
+        yield Problem(line, message, severity="fatal" if candidate.complete else "warning")
+
+
+def _pairs(candidate: Candidate) -> Iterator[tuple[Conf, Line, Pair, str]]:
+    """Each pair with the scope in which the parser looks its key up. The second pair of a line that is
+    no record's is never looked up: several-keys says so.
+    """
+    for conf in candidate.confs.values():
+        records = RECORDS.get(conf.kind, {})
+        for line in conf.lines:
+            for index, pair in enumerate(line.pairs):
+                if index == 0:
+                    # gres.conf's table lists the keys of its records only.
+                    if not (conf.kind == "gres.conf" and pair.key.lower() in records):
+                        yield conf, line, pair, conf.kind
+                elif line.key.lower() in records:
+                    yield conf, line, pair, records[line.key.lower()]
+
+
+def _in(conf: Conf, line: Line, pair: Pair) -> str:
+    return f"in a {line.key} line" if pair is not line.pairs[0] else f"in {conf.kind}"
+
+
+def _elsewhere(key: str, scope: str, release: str) -> str:
+    for other in ("slurm.conf", "slurmdbd.conf", "cgroup.conf", "gres.conf", "NodeName", "PartitionName"):
+        if other != scope and key.lower() in known(other, release):
+            place = f"a {other} line" if other[0].isupper() else other
+            return f"it belongs into {place}"
+    return "remove it, or correct its name"
+
+
+def _removal(line: Line, pair: Pair) -> tuple[Edit, ...]:
+    return (remove_line(line) if pair is line.pairs[0] else remove_pair(line, pair),)
+
+
+def _mended(scope: str, line: Line, pair: Pair) -> tuple[str, tuple[Edit, ...]]:
+    """What to do about a key that is gone, and the edits that do it where they are safe."""
+    action, hint = _gone().get((scope, pair.key.lower()), ("", "remove it"))
+    if action == "remove":
+        return hint, _removal(line, pair)
+    return hint, ()
+
+
+@cache
+def _gone() -> dict[tuple[str, str], tuple[str, str]]:
+    _, *rows = (TABLES / "gone.tsv").read_text().splitlines()
+    cells = (row.split("\t") for row in rows)
+    return {(scope, key.lower()): (action, hint) for scope, key, action, hint in cells}
+
+
+def _wrong(key: Key, value: str) -> str:
+    """What parse_value.c has against a value of the key's type; "" for nothing."""
+    if key.type in _BITS:
+        try:
+            parse_unsigned(value, _BITS[key.type])
+        except ParseError as error:
+            return f"is not {error.what}"
+    if key.type == "BOOLEAN" and value.lower() not in _BOOLEANS:
+        return "is neither yes nor no"
+    if key.type == "FLOAT" and value.upper() not in ("UNLIMITED", "INFINITE") and not _is_float(value):
+        return "is no number"
+    return ""
+
+
+def _is_float(text: str) -> bool:
+    """Whether strtof takes all of text."""
+    if re.fullmatch(r"\s*[+-]?0x[0-9a-f]*\.?[0-9a-f]*(p[+-]?[0-9]+)?", text, re.ASCII | re.IGNORECASE):
+        return True
+    # Python's float takes more than C's in two ways: underscores, and spaces behind.
+    if not text.isascii() or "_" in text or text != text.rstrip():
+        return False
+    try:
+        float(text or "0")
+    except ValueError:
+        return False
+    return True
