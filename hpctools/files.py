@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write(path: Path, text: str | bytes, mode: int = 0o644) -> None:
+def write(path: Path, text: str | bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Write text to path whole: beside it first, on disk, then renamed over it.
 
-    mode is exact, whatever the umask. A reader sees the old file or the new one, never half.
+    mode is exact, whatever the umask. owner: (uid, gid) it shall have. A reader sees the old file or
+    the new one, never half.
     """
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -22,6 +23,8 @@ def write(path: Path, text: str | bytes, mode: int = 0o644) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
         os.replace(beside, path)
     except BaseException:
@@ -30,11 +33,14 @@ def write(path: Path, text: str | bytes, mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on path (made if missing); waits for who holds it."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on path (made if missing); waits for who holds it.
+
+    Raises BlockingIOError where somebody holds it and wait is False.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)

@@ -19,7 +19,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DATA = ("job_templates", "site_configs", "slurm_conf")
+# Where hpctools/data/NAME points to.
+DATA = {
+    "job_templates": "job_templates",
+    "rules": "docs/rules",
+    "site_configs": "site_configs",
+    "slurm_conf": "slurm_conf",
+}
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
 )
@@ -49,8 +55,13 @@ def files(top: Path) -> set[str]:
     return {str(path.relative_to(top)) for path in found}
 
 
-def data_files(checkout: Path) -> set[str]:
-    return {f"{name}/{file}" for name in DATA for file in files(checkout / name)}
+def data_files(checkout: Path) -> dict[str, str]:
+    """What hpctools/data holds, and where each of it lies in the checkout."""
+    return {
+        f"{name}/{file}": f"{folder}/{file}"
+        for name, folder in DATA.items()
+        for file in files(checkout / folder)
+    }
 
 
 def code_files(checkout: Path) -> set[str]:
@@ -121,7 +132,7 @@ def test_an_installed_hpctools_finds_its_data_and_runs(
 ) -> None:
     first, *found = run(environment / "python", "-c", LOOK, cwd=tmp_path).splitlines()
     assert str(ROOT) not in first.split()[0]
-    assert {file for file in found if "__pycache__" not in file} == data_files(checkout)
+    assert {file for file in found if "__pycache__" not in file} == set(data_files(checkout))
     assert run(environment / "hpctools", "--version", cwd=tmp_path).split()[-1] == first.split()[-1]
     assert "sandbox" in run(environment / "hpctools", "--help", cwd=tmp_path)
 
@@ -132,16 +143,16 @@ def test_the_wheel_holds_every_file_of_the_package_and_real_data(
     data = data_files(checkout)
     with zipfile.ZipFile(built["wheel"]) as wheel:
         inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
-        assert inside == code_files(checkout) | {f"hpctools/data/{file}" for file in data}
-        for file in data:
-            assert wheel.read(f"hpctools/data/{file}") == (checkout / file).read_bytes()
+        assert inside == code_files(checkout) | {f"hpctools/data/{name}" for name in data}
+        for name, file in data.items():
+            assert wheel.read(f"hpctools/data/{name}") == (checkout / file).read_bytes()
 
 
 def test_the_sdist_holds_what_the_checkout_holds(checkout: Path, built: dict[str, Path]) -> None:
     with tarfile.open(built["sdist"]) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
         assert not [member.name for member in archive if member.issym() or member.islnk()]
-    wanted = code_files(checkout) | data_files(checkout)
+    wanted = code_files(checkout) | set(data_files(checkout).values())
     for folder in ("docs", "examples", "scripts", "tests"):
         wanted |= {f"{folder}/{file}" for file in files(checkout / folder)}
     wanted |= {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "setup.cfg"}
@@ -149,7 +160,7 @@ def test_the_sdist_holds_what_the_checkout_holds(checkout: Path, built: dict[str
 
 
 def test_data_links_lead_to_folders_of_the_checkout() -> None:
-    for name in DATA:
+    for name, folder in DATA.items():
         link = ROOT / "hpctools" / "data" / name
         assert link.is_symlink()
-        assert str(link.readlink()) == f"../../{name}"
+        assert str(link.readlink()) == f"../../{folder}"

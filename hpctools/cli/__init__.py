@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "logs": ("hpctools.cli.jobs", "logs", "Print or follow a job's log."),
     "wait": ("hpctools.cli.jobs", "wait", "Wait for a job and end with its status."),
     "cancel": ("hpctools.cli.jobs", "cancel", "Cancel jobs."),
+    "conf": ("hpctools.cli.conf", "conf", "Judge, mend, upgrade and try Slurm's configuration files."),
     "sandbox": ("hpctools.cli.sandbox", "sandbox", "A real Slurm cluster on this machine."),
     "doctor": ("hpctools.cli.doctor", "doctor", "Check Slurm and this machine, and say what to mend."),
     "completion": ("hpctools.cli.completion", "completion", "Print the completion script of a shell."),

@@ -81,7 +81,7 @@ def up(name: str, install: bool, json_wanted: bool, **options: Any) -> None:
     wanted = programs.needed(slurm=spec.slurm is None, accounting=spec.accounting)
     if install and programs.missing(wanted):
         programs.install()
-    with _progress() as say, _interrupted_by_signals():
+    with progress() as say, interrupted_by_signals():
         fresh = cluster.up(spec, say)
     found = cluster.status(name)
     if json_wanted:
@@ -98,7 +98,7 @@ def up(name: str, install: bool, json_wanted: bool, **options: Any) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
+def progress() -> Iterator[Callable[[str], None]]:
     """Lines of progress on stderr; on a terminal one line that is rewritten."""
     import time
 
@@ -119,7 +119,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
+def interrupted_by_signals() -> Iterator[None]:
     """TERM and HUP clean up as Ctrl-C does."""
     import signal
 
@@ -161,7 +161,7 @@ def install(release: str) -> None:
     """
     from hpctools.sandbox import roots
 
-    with _progress() as say, _interrupted_by_signals():
+    with progress() as say, interrupted_by_signals():
         root = roots.install(release, say)
     click.echo(f"Slurm {root.exact} ({root.suite}, Python {root.python}): {root.folder}")
 
@@ -390,6 +390,6 @@ def heal(name: str) -> None:
     """
     from hpctools.sandbox import faults
 
-    with _progress() as say:
+    with progress() as say:
         started = faults.heal(name, say)
     click.echo(f"answers again: {', '.join(started)}" if started else f"sandbox {name} is well")

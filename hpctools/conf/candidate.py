@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 from hpctools.conf.finding import Place
 from hpctools.errors import ParseError
@@ -12,6 +13,26 @@ from hpctools.slurm import hostlist
 from hpctools.slurm.conf_text import ConfFile, Line, Pair
 from hpctools.slurm.units import parse_unsigned
 from hpctools.slurm.yaml_text import YamlFile
+
+# What tells one kind of node from another, lower-cased as the keys of Record.pairs.
+_HARDWARE = (
+    "boards",
+    "corespeccount",
+    "corespersocket",
+    "cpus",
+    "gres",
+    "memspeclimit",
+    "procs",
+    "realmemory",
+    "restrictedcorespergpu",
+    "sockets",
+    "socketsperboard",
+    "state",
+    "threadspercore",
+)
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,17 @@ class Conf:
             for name in record.names:
                 found.setdefault(name, record)
         return found
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[Record, ...], ...]:
+        """The node lines, those together that say the same of hardware and state: many lines, few kinds."""
+        found: dict[tuple[str, ...], list[Record]] = {}
+        for record in self.nodes:
+            pairs = record.pairs
+            found.setdefault(
+                tuple([pairs[key].value if key in pairs else "" for key in _HARDWARE]), []
+            ).append(record)
+        return tuple(map(tuple, found.values()))
 
     @cached_property
     def gres_types(self) -> frozenset[str]:
@@ -185,8 +217,26 @@ class Candidate:
     def slurm(self) -> Conf | None:
         return self.confs.get("slurm.conf")
 
+    @cached_property
+    def memo(self) -> dict[object, Any]:
+        """What `once` keeps."""
+        return {}
+
     def conf(self, kind: str) -> Conf | None:
         return self.confs.get(kind)
+
+
+def once(make: Callable[[Candidate], T]) -> Callable[[Candidate], T]:
+    """make, computed once for each candidate, however many rules ask."""
+
+    @wraps(make)
+    def made(candidate: Candidate) -> T:
+        if make not in candidate.memo:
+            candidate.memo[make] = make(candidate)
+        found: T = candidate.memo[make]
+        return found
+
+    return made
 
 
 def number(text: str) -> int | None:

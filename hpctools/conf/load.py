@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,17 +18,46 @@ from hpctools.slurm.releases import ever
 # The files that are judged. A folder holds them under these names.
 CONFS = ("slurm.conf", "slurmdbd.conf", "gres.conf", "cgroup.conf", "topology.conf", "job_container.conf")
 YAMLS = ("topology.yaml", "namespace.yaml", "resources.yaml")
+Read = Callable[[str], bytes]
 # As deep as anyone nests includes; slurmctld itself recurses until its stack ends.
 _DEEPEST = 32
 # Far above any real file; what is larger is named by mistake.
 _LARGEST = 256 * 1024 * 1024
 
 
-def candidates(paths: Sequence[str], release: str) -> list[Candidate]:
+def read(path: str) -> bytes:
+    """All of a regular file. Raises OSError, and ValueError for a device, a pipe, or a huge file."""
+    # Not to wait for a pipe's writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        if status.st_size > _LARGEST:
+            raise ValueError("it is larger than any configuration (256 MiB)")
+        return file.read()
+
+
+def needed(path: str) -> bytes:
+    """All of a file that the user named. Raises InvalidInput where it cannot be read."""
+    problems: list[Problem] = []
+    data = _bytes(path, read, problems)
+    if data is None:
+        raise InvalidInput(problems)
+    return data
+
+
+def hash_of(path: str) -> int:
+    """Slurm's hash of the slurm.conf at path with what it includes. Raises InvalidInput."""
+    folder = os.path.dirname(path)
+    return conf_text.conf_hash(needed(path), path, lambda name: needed(os.path.join(folder, name)))
+
+
+def candidates(paths: Sequence[str], release: str, read: Read = read) -> list[Candidate]:
     """A folder is one configuration, complete; files named together one for each folder they lie in.
 
-    Two files of one kind in one folder are two configurations, each judged alone. Raises InvalidInput
-    for what cannot be read or is no file of Slurm's.
+    Two files of one kind in one folder are two configurations, each judged alone. read: where the
+    bytes of a path come from. Raises InvalidInput for what cannot be read or is no file of Slurm's.
     """
     problems: list[Problem] = []
     found: list[Candidate] = []
@@ -40,17 +69,19 @@ def candidates(paths: Sequence[str], release: str) -> list[Candidate]:
                 problems.append(Problem(path, "holds no file of Slurm's", f"such as {', '.join(CONFS[:4])}"))
             else:
                 whole = {name: os.path.join(path, name) for name in names}
-                found.append(_candidate(whole, release, True, problems))
+                found.append(_candidate(whole, release, True, read, problems))
         else:
-            data = _bytes(path, problems)
+            data = _bytes(path, read, problems)
             if data is not None:
                 alone.setdefault(Path(path).parent, {}).setdefault(kind_of(path, data), []).append(path)
     for kinds in alone.values():
         if all(len(files) == 1 for files in kinds.values()):
-            found.append(_candidate({kind: one for kind, (one,) in kinds.items()}, release, False, problems))
+            found.append(
+                _candidate({kind: one for kind, (one,) in kinds.items()}, release, False, read, problems)
+            )
         else:
             for kind, files in kinds.items():
-                found += [_candidate({kind: file}, release, False, problems) for file in files]
+                found += [_candidate({kind: file}, release, False, read, problems) for file in files]
     if problems:
         raise InvalidInput(problems)
     return found
@@ -74,7 +105,7 @@ class _Reader:
     """Reads a file and what it includes, in Slurm's order."""
 
     folder: str
-    problems: list[Problem]
+    read: Read
     files: list[ConfFile] = field(default_factory=list)
     absent: list[tuple[Line, str]] = field(default_factory=list)
     cluster: str | None = None
@@ -105,7 +136,7 @@ class _Reader:
             why = f"{name} includes itself"
         else:
             try:
-                data = _read(path)
+                data = self.read(path)
             except (OSError, ValueError) as error:
                 why = getattr(error, "strerror", None) or str(error)
         if data is None:
@@ -114,20 +145,22 @@ class _Reader:
         return self.lines(path, data, above)
 
 
-def _candidate(files: dict[str, str], release: str, complete: bool, problems: list[Problem]) -> Candidate:
+def _candidate(
+    files: dict[str, str], release: str, complete: bool, read: Read, problems: list[Problem]
+) -> Candidate:
     confs: dict[str, Conf] = {}
     yamls: dict[str, yaml_text.YamlFile] = {}
     absent: list[tuple[Line, str]] = []
     stats: dict[str, Stat] = {}
     for kind, path in files.items():
-        data = _bytes(path, problems)
+        data = _bytes(path, read, problems)
         if data is None:
             continue
         if kind in YAMLS:
             yamls[kind] = yaml_text.parse(data, path)
             paths = [path]
         else:
-            reader = _Reader(os.path.dirname(path), problems)
+            reader = _Reader(os.path.dirname(path), read)
             lines = tuple(reader.lines(path, data))
             partial = bool(reader.absent) or _fragment(kind, path, lines)
             confs[kind] = Conf(kind, lines, tuple(reader.files), partial)
@@ -145,27 +178,14 @@ def _fragment(kind: str, path: str, lines: tuple[Line, ...]) -> bool:
     return kind == "slurm.conf" and not named and not whole
 
 
-def _bytes(path: str, problems: list[Problem]) -> bytes | None:
+def _bytes(path: str, read: Read, problems: list[Problem]) -> bytes | None:
     try:
-        return _read(path)
+        return read(path)
     except (OSError, ValueError) as error:
         said = Problem(path, f"cannot be read: {getattr(error, 'strerror', None) or error}")
         if said not in problems:
             problems.append(said)
         return None
-
-
-def _read(path: str) -> bytes:
-    """All of a regular file. Raises OSError, and ValueError for a device, a pipe, or a huge file."""
-    # Not to wait for a pipe's writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no regular file")
-        if status.st_size > _LARGEST:
-            raise ValueError("it is larger than any configuration (256 MiB)")
-        return file.read()
 
 
 def _stat(path: str) -> Stat | None:

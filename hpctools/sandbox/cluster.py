@@ -73,7 +73,7 @@ def up(spec: Spec, say: Say) -> bool:
     """
     if found := problems(spec, root=os.geteuid() == 0):
         raise InvalidInput(found)
-    spec = _native_or_root(spec)
+    spec = native_or_root(spec)
     with locked(spec.name):
         record = places.load(spec.name)
         if record and record["state"] == "up":
@@ -94,7 +94,7 @@ def up(spec: Spec, say: Say) -> bool:
     return True
 
 
-def _native_or_root(spec: Spec) -> Spec:
+def native_or_root(spec: Spec) -> Spec:
     """spec, whose release is None where that is the native one. Raises NotFound for what is missing."""
     native = None if programs.missing(["slurmctld"]) else programs.release(process.run)
     if spec.slurm and native and native.startswith(f"{spec.slurm}."):
@@ -115,7 +115,7 @@ def _same_or_refuse(wanted: Spec, running: Spec) -> None:
 
 
 def _start(spec: Spec, say: Say) -> None:
-    addresses = _addresses(spec)
+    addresses = find_addresses(spec)
     wanted = (places.load(spec.name) or {"ports": {}})["ports"].values()
     names = ("slurmctld", "slurmdbd", *(f"slurmd-{node}" for node in spec.node_names))
     with reserved(
@@ -140,13 +140,13 @@ def _start(spec: Spec, say: Say) -> None:
 
 
 @dataclass(frozen=True)
-class _Addresses:
+class Addresses:
     controller: str
     private_users: bool
     private_hosts: bool
 
 
-def _addresses(spec: Spec) -> _Addresses:
+def find_addresses(spec: Spec) -> Addresses:
     """Where the controller listens, and which system files its processes need of their own."""
     probe = namespaces.View({"/etc/hosts": "/etc/hosts"}).words(["true"])
     unshare = process.run(probe).status == 0
@@ -158,7 +158,7 @@ def _addresses(spec: Spec) -> _Addresses:
             f"  Slurm's daemons would listen on the network. Add a line '127.0.1.1 {name}' to /etc/hosts."
         )
     controller = namespaces.network_address(0) if spec.netns else own or "127.0.0.1"
-    return _Addresses(controller, unshare and os.geteuid() == 0, spec.netns or own is None)
+    return Addresses(controller, unshare and os.geteuid() == 0, spec.netns or own is None)
 
 
 def _start_daemons(sandbox: Sandbox, say: Say) -> None:

@@ -115,8 +115,15 @@ def expected(spec: Spec) -> list[str]:
     return [*holders, "munged", *database, "slurmctld", *(f"slurmd-{node}" for node in spec.node_names)]
 
 
-def start(sandbox: Sandbox, daemon: str) -> None:
-    """Start a daemon (in the foreground of a session of its own) and note what it is."""
+# A daemon started so is killed by the kernel when its parent ends, however that ends (prctl(2)).
+_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+
+
+def start(sandbox: Sandbox, daemon: str, *, with_us: bool = False) -> None:
+    """Start a daemon (in the foreground of a session of its own) and note what it is.
+
+    with_us: it shall not outlive this process, which asks how it ended, even if that was at once.
+    """
     places, node = sandbox.places, daemon.partition("-")[2] or None
     folder = places.log_of(daemon).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,8 +137,9 @@ def start(sandbox: Sandbox, daemon: str) -> None:
     plain = daemon.startswith("net-") or daemon == "mariadbd"
     view = View() if plain else sandbox.view(node if daemon.startswith("slurmd-") else None)
     with open(folder / "out", "ab") as output:
-        pid = process.start(view.words(_words(sandbox, daemon)), env=env, cwd=folder, output=output)
-    identity = processes.identify(pid)
+        words = [*(_WITH_US if with_us else ()), *_words(sandbox, daemon)]
+        pid = process.start(view.words(words), env=env, cwd=folder, output=output)
+    identity = processes.identify(pid, ended_too=with_us)
     if identity is None:
         raise HpctoolsError(f"{daemon} ended at once:\n{tail(places, daemon)}")
     sandbox.daemons[daemon] = identity
@@ -169,6 +177,8 @@ def _mariadbd_words(sandbox: Sandbox) -> list[str]:
         f"--socket={sandbox.places.database_socket}",
         f"--pid-file={data / 'run' / 'mariadbd.pid'}",
         f"--log-error={sandbox.places.log_of('mariadbd')}",
+        # It deletes what it takes for its temporary tables there, when it starts.
+        f"--tmpdir={data / 'run'}",
         "--skip-networking",
         # Names of jobs in any script; without it those beyond latin1 become question marks.
         "--character-set-server=utf8mb4",

@@ -21,6 +21,21 @@ from hpctools.sandbox.spec import Spec
 def lay_out(sandbox: Sandbox) -> None:
     """Make folders, key, database, device files and configuration: all that daemons find."""
     here, spec = sandbox.places, sandbox.spec
+    make_folders(sandbox)
+    for node in spec.node_names:
+        (here.shared / "spool" / node).mkdir(exist_ok=True)
+    if spec.accounting and not (here.data / "db" / "mysql").exists():
+        make_database(here)
+    _make_devices(here.shared / "dev", spec)
+    write_system_files(sandbox)
+    files.write(here.ports, " ".join(map(str, sandbox.ports.values())))
+    for name, text in _configuration(sandbox).items():
+        files.write(here.etc / name, text, config.FILES.get(name, 0o644))
+
+
+def make_folders(sandbox: Sandbox) -> None:
+    """The folders of a sandbox and munge's key."""
+    here = sandbox.places
     places.make_shared_home()
     for folder in (
         here.data / "munge",
@@ -41,18 +56,9 @@ def lay_out(sandbox: Sandbox) -> None:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-    for node in spec.node_names:
-        (here.shared / "spool" / node).mkdir(exist_ok=True)
     key = here.data / "munge" / "key"
     if not key.exists():
         files.write(key, secrets.token_bytes(1024), 0o400)
-    if spec.accounting and not (here.data / "db" / "mysql").exists():
-        _make_database(here)
-    _make_devices(here.shared / "dev", spec)
-    _write_system_files(sandbox)
-    files.write(here.ports, " ".join(map(str, sandbox.ports.values())))
-    for name, text in _configuration(sandbox).items():
-        files.write(here.etc / name, text, config.FILES.get(name, 0o644))
 
 
 def _configuration(sandbox: Sandbox) -> dict[str, str]:
@@ -70,7 +76,7 @@ def _configuration(sandbox: Sandbox) -> dict[str, str]:
     return config.render(sandbox, nodes, "ctl" if spec.netns else own)
 
 
-def _make_database(here: Places) -> None:
+def make_database(here: Places) -> None:
     """A fresh MariaDB; made beside and renamed, so that a half-made one is never used."""
     fresh = here.data / "db.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -83,10 +89,14 @@ def _make_database(here: Places) -> None:
         "--skip-test-db",
     ]
     # Marked as ours: what an interruption leaves running is found by it.
-    env = {**os.environ, processes.MARK: str(here.data)}
+    # A starting MariaDB deletes the temporary tables in its TMPDIR, another's too (mysql_rm_tmp_tables).
+    env = {**os.environ, processes.MARK: str(here.data), "TMPDIR": str(here.data / "run")}
     done = process.run([programs.path("mariadb-install-db"), *words, f"--user={user}"], env=env)
     if done.status:
         raise HpctoolsError(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")
+    # slurmdbd's own, by the name that it has unless told otherwise. Where it is missing, 26.05 makes it,
+    # fails to connect again and waits for 5 s (as_mysql, mysql_common.c). A folder is an empty database.
+    (fresh / "slurm_acct_db").mkdir(mode=0o700)
     fresh.rename(here.data / "db")
 
 
@@ -107,7 +117,8 @@ def _make_devices(folder: Path, spec: Spec) -> None:
             path.symlink_to("/dev/null")
 
 
-def _write_system_files(sandbox: Sandbox) -> None:
+def write_system_files(sandbox: Sandbox) -> None:
+    """The users and hosts that its processes see, where they are not the machine's own."""
     folder, spec = sandbox.places.shared / "sys", sandbox.spec
     homes = {user: str(sandbox.places.shared / "home" / user) for user in namespaces.USERS}
     if sandbox.private_users:

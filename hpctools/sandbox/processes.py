@@ -40,10 +40,10 @@ class Identity:
         return self.alive() and _stat(self.pid)[0] == "T"
 
 
-def started(pid: int) -> int | None:
-    """When pid started; None when it is gone or only a zombie."""
+def started(pid: int, *, ended_too: bool = False) -> int | None:
+    """When pid started; None when it is gone, or (unless ended_too) only a zombie."""
     words = _stat(pid)
-    return None if words[0] in "ZX" else int(words[19])
+    return None if words[0] in ("X" if ended_too else "ZX") or len(words) < 20 else int(words[19])
 
 
 def _stat(pid: int) -> list[str]:
@@ -55,8 +55,9 @@ def _stat(pid: int) -> list[str]:
         return ["X"]
 
 
-def identify(pid: int) -> Identity | None:
-    since = started(pid)
+def identify(pid: int, *, ended_too: bool = False) -> Identity | None:
+    """Who pid is; with ended_too also a child of ours that has ended and waits to be asked how."""
+    since = started(pid, ended_too=ended_too)
     return None if since is None else Identity(pid, since)
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from hpctools.errors import HpctoolsError, ParseError
 
@@ -27,8 +28,7 @@ _CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*(\\)\s*\Z", re.ASCII)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """key=value. value: as Slurm takes it, without quotes and escapes; line: from 1.
 
     start, end: where the value stands in the text, quotes included; key_start: where the key does.
@@ -44,8 +44,7 @@ class Pair:
     end: int
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line as Slurm reads it: continued ones put together. Lines without content are not kept.
 
     number: of its first line in the file, from 1. start, end: its place in the text, with the line's

@@ -18,8 +18,8 @@ MAX_RANGE = 64 * 1024
 # since 23.11; older releases refuse it.
 _WORD = re.compile(r"(?:[^\s,\[\]]*\[[^\s\[\]]*\])+[^\s,\[\]]*(?=,|$)|[^\s,\[\]]+(?=,|$)")
 _PART = re.compile(r"([^\[\]]*)\[([^\[\]]*)\]")
-_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
-_NUMBERED = re.compile(r"(.*?)([0-9]+)", re.DOTALL)
+_RANGE = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,20})", re.DOTALL)
 
 
 def expand(text: str) -> list[str]:

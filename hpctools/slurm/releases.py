@@ -5,11 +5,14 @@ The tables in slurm_conf/releases/ were read in Slurm's source; scripts/release-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+
+from hpctools.errors import ParseError
 
 TABLES = Path(__file__).parent.parent / "data" / "slurm_conf" / "releases"
 
@@ -49,6 +52,11 @@ class Key:
     since: str
     until: str
 
+    @property
+    def gone_since(self) -> str:
+        """The first release without it; "" where the newest has it."""
+        return _ORDER[_ORDER.index(self.until) + 1] if self.until else ""
+
     def known_to(self, release: str) -> bool:
         return at_least(release, self.since) and (not self.until or at_least(self.until, release))
 
@@ -56,6 +64,24 @@ class Key:
 def at_least(release: str, other: str) -> bool:
     """Whether release is other or newer; both major.minor."""
     return _ORDER.index(release) >= _ORDER.index(other)
+
+
+def version_commands() -> list[list[str]]:
+    """Who can tell the installed release, the surest first: a daemon says it without any slurm.conf, the
+    commands need one that they can read.
+    """
+    return [[name, "-V"] for name in ("slurmctld", "slurmd", "scontrol")]
+
+
+def parse_version(text: str) -> str:
+    """major.minor of an answer such as "slurm-wlm 22.05.8"; Slurm's commands all give it so.
+
+    Raises ParseError.
+    """
+    match = re.search(r"(?<![\w.])(\d\d\.\d\d)\.\d+", text)
+    if not match:
+        raise ParseError("the version of Slurm", text)
+    return match[1]
 
 
 def known(scope: str, release: str) -> Mapping[str, Key]:

@@ -18,7 +18,7 @@ NOTHING = frozenset({"", "(null)", "N/A", "(none)"})
 # Counted in megabytes, and printed with a unit.
 _MEMORY = ("mem", "vmem", "bb/")
 
-_COUNT = re.compile(r"([0-9]+)([kmgtp]?)", re.IGNORECASE)
+_COUNT = re.compile(r"([0-9]{1,20})([kmgtp]?)", re.IGNORECASE)
 _SCALE = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4, "p": 1024**5}
 
 

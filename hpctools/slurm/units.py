@@ -15,9 +15,9 @@ UNLIMITED = frozenset({"UNLIMITED", "INFINITE", "-1"})
 # What stands where a point in time is not known yet.
 UNKNOWN_TIME = frozenset({"", "UNKNOWN", "NONE", "N/A", "(NULL)", "INVALID"})
 
-_DAYS = re.compile(r"([0-9]+)-([0-9]+)(?::([0-9]+)(?::([0-9]+))?)?")
-_CLOCK = re.compile(r"(?:([0-9]+):)?([0-9]+):([0-9]+)|([0-9]+)")
-_MEMORY = re.compile(r"([0-9]+)(?:\.([0-9]+))?([KMGTP]?)B?", re.IGNORECASE)
+_DAYS = re.compile(r"([0-9]{1,20})-([0-9]{1,20})(?::([0-9]{1,20})(?::([0-9]{1,20}))?)?")
+_CLOCK = re.compile(r"(?:([0-9]{1,20}):)?([0-9]{1,20}):([0-9]{1,20})|([0-9]{1,20})")
+_MEMORY = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))?([KMGTP]?)B?", re.IGNORECASE)
 _POINT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:([+-])(\d\d):?(\d\d))?")
 
 # In kilobytes, the smallest unit that Slurm knows.
@@ -85,7 +85,7 @@ def format_memory(mb: int) -> str:
 
 def parse_count(text: str) -> int:
     """A whole number. Raises ParseError; so for signs, blanks and digits of other scripts."""
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
         raise ParseError("a number", text)
     return int(text)
 
@@ -99,7 +99,7 @@ def parse_time_s(text: str) -> int | None:
     word = text.strip()
     if word.upper() in UNKNOWN_TIME:
         return None
-    if word.isascii() and word.isdigit():
+    if word.isascii() and word.isdigit() and len(word) <= 20:
         # 0 is "not set" in every answer of Slurm.
         return int(word) or None
     match = _POINT.fullmatch(word)

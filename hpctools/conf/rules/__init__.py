@@ -10,9 +10,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from hpctools.conf.candidate import Candidate
 from hpctools.conf.finding import Finding, Problem, Severity
+
+_PAGES = Path(__file__).parent.parent.parent / "data" / "rules"
 
 Check = Callable[[Candidate], Iterable[Problem]]
 
@@ -58,3 +61,8 @@ def rules() -> Mapping[str, Rule]:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
     return dict(sorted(_RULES.items()))
+
+
+def page(name: str) -> str:
+    """The text of docs/rules/NAME.md. Raises OSError for a name that is no rule's."""
+    return (_PAGES / f"{name}.md").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
 
-from hpctools.conf.candidate import Candidate, Conf
+from hpctools.conf import topology
+from hpctools.conf.candidate import Candidate, Conf, once
 from hpctools.conf.finding import Problem
 from hpctools.conf.rules import rule
 from hpctools.errors import ParseError
@@ -20,53 +21,58 @@ from hpctools.slurm.conf_text import Edit, Line, Pair, remove_line, remove_pair
 from hpctools.slurm.releases import RECORDS, TABLES, Key, ever, known
 from hpctools.slurm.units import parse_unsigned
 
+_WITHOUT_VALUE = re.compile(r"\s*([\w.]+)\s*[-+*/]?=\s*", re.ASCII)
 _BITS = {"UINT16": 16, "UINT32": 32, "UINT64": 64}
 _BOOLEANS = ("yes", "up", "true", "1", "no", "down", "false", "0")
 
 
 @rule("unknown-key", "fatal")
 def unknown_key(candidate: Candidate) -> Iterator[Problem]:
-    for conf, line, pair, scope in _pairs(candidate):
-        if pair.key.lower() in known(scope, candidate.release) or ever(scope, pair.key):
+    for scope, key, places in _keys(candidate):
+        if key in known(scope, candidate.release) or ever(scope, key):
             continue
-        names = {key.name.lower(): key.name for key in known(scope, candidate.release).values()}
-        near = get_close_matches(pair.key.lower(), names, n=1, cutoff=0.75)
-        hint = f"did you mean {names[near[0]]}?" if near else _elsewhere(pair.key, scope, candidate.release)
-        yield Problem(pair, f"no release of Slurm has a key {pair.key} {_in(conf, line, pair)}", hint)
+        names = {one.name.lower(): one.name for one in known(scope, candidate.release).values()}
+        near = get_close_matches(key, names, n=1, cutoff=0.75)
+        hint = f"did you mean {names[near[0]]}?" if near else _elsewhere(key, scope, candidate.release)
+        for line, pair in places:
+            yield Problem(pair, f"no release of Slurm has a key {pair.key} {_in(scope, line, pair)}", hint)
 
 
 @rule("removed-key", "fatal")
 def removed_key(candidate: Candidate) -> Iterator[Problem]:
-    for conf, line, pair, scope in _pairs(candidate):
-        past = ever(scope, pair.key)
-        if not past or pair.key.lower() in known(scope, candidate.release):
+    for scope, key, places in _keys(candidate):
+        past = ever(scope, key)
+        if not past or key in known(scope, candidate.release):
             continue
-        newer = [key for key in past if key.since > candidate.release]
-        if newer:
-            message = (
-                f"{pair.key} {_in(conf, line, pair)} is new in {newer[0].since}; {candidate.release} stops"
-            )
-            yield Problem(pair, message, "remove it, or run that release", edits=_removal(line, pair))
-        else:
-            hint, edits = _mended(scope, line, pair)
-            last = past[-1].until
-            yield Problem(pair, f"{pair.key} is gone since the release after {last}", hint, edits=edits)
+        newer = [one.since for one in past if one.since > candidate.release]
+        for line, pair in places:
+            if newer:
+                message = (
+                    f"{pair.key} {_in(scope, line, pair)} is new in {newer[0]}; {candidate.release} stops"
+                )
+                yield Problem(pair, message, "remove it, or run that release", edits=_removal(line, pair))
+            else:
+                hint, edits = _mended(scope, line, pair)
+                yield Problem(pair, f"{pair.key} is gone since {past[-1].gone_since}", hint, edits=edits)
 
 
 @rule("defunct-key", "error")
 def defunct_key(candidate: Candidate) -> Iterator[Problem]:
-    for _, line, pair, scope in _pairs(candidate):
-        key = known(scope, candidate.release).get(pair.key.lower())
-        if key and key.type == "DEFUNCT":
-            hint, edits = _mended(scope, line, pair)
-            yield Problem(pair, f"{pair.key} has no effect in {candidate.release}", hint, edits=edits)
+    for scope, key, places in _keys(candidate):
+        one = known(scope, candidate.release).get(key)
+        if one and one.type == "DEFUNCT":
+            for line, pair in places:
+                hint, edits = _mended(scope, line, pair)
+                yield Problem(pair, f"{pair.key} has no effect in {candidate.release}", hint, edits=edits)
 
 
 @rule("unreadable-line", "fatal")
 def unreadable_line(candidate: Candidate) -> Iterator[Problem]:
-    for conf in candidate.confs.values():
+    for conf in _read(candidate):
         for line in conf.lines:
-            if line.rest:
+            if match := _WITHOUT_VALUE.fullmatch(line.rest):
+                yield Problem(line, f"{match[1]} has no value", "give it one, or remove it")
+            elif line.rest:
                 after = f" after {line.pairs[-1].key}" if line.pairs else ""
                 message = f"{line.rest[:60]!r}{after} is no key=value"
                 yield Problem(line, message, "quote a value that has spaces; a comment begins with #")
@@ -75,7 +81,7 @@ def unreadable_line(candidate: Candidate) -> Iterator[Problem]:
 @rule("several-keys", "fatal")
 def several_keys(candidate: Candidate) -> Iterator[Problem]:
     """Only lines that begin a record (NodeName, PartitionName, ...) may hold further pairs."""
-    for conf in candidate.confs.values():
+    for conf in _read(candidate):
         records = RECORDS.get(conf.kind, {})
         for line in conf.lines:
             if len(line.pairs) > 1 and line.key.lower() not in records:
@@ -90,7 +96,7 @@ def several_keys(candidate: Candidate) -> Iterator[Problem]:
 
 @rule("repeated-key", "error")
 def repeated_key(candidate: Candidate) -> Iterator[Problem]:
-    for conf in candidate.confs.values():
+    for conf in _read(candidate):
         records = RECORDS.get(conf.kind, {})
         keys = known(conf.kind, candidate.release)
         first: dict[str, Line] = {}
@@ -101,20 +107,22 @@ def repeated_key(candidate: Candidate) -> Iterator[Problem]:
                 if before is not line:
                     message = f"{line.key} stands in {before.path}:{before.line} already; this one is used"
                     yield Problem(line, message, "keep one of them")
-            seen: set[str] = set()
-            for pair in line.pairs[1:]:
-                if pair.key.lower() in seen:
-                    yield Problem(pair, f"{pair.key} stands twice in this line; the last is used", "keep one")
-                seen.add(pair.key.lower())
+            if len(line.pairs) > len({pair.key.lower() for pair in line.pairs}):
+                for index, pair in enumerate(line.pairs):
+                    if pair.key.lower() in (other.key.lower() for other in line.pairs[:index]):
+                        message = f"{pair.key} stands twice in this line; the last is used"
+                        yield Problem(pair, message, "keep one")
 
 
 @rule("value-type", "fatal")
 def value_type(candidate: Candidate) -> Iterator[Problem]:
-    for _, _, pair, scope in _pairs(candidate):
-        key = known(scope, candidate.release).get(pair.key.lower())
-        wrong = _wrong(key, pair.value) if key else ""
-        if wrong:
-            yield Problem(pair, f"{pair.key}={pair.value} {wrong}")
+    for scope, key, places in _keys(candidate):
+        one = known(scope, candidate.release).get(key)
+        if one and one.type in (*_BITS, "BOOLEAN", "FLOAT"):
+            wrong = {value: _wrong(one, value) for value in {pair.value for _, pair in places}}
+            for _, pair in places:
+                if wrong[pair.value]:
+                    yield Problem(pair, f"{pair.key}={pair.value} {wrong[pair.value]}")
 
 
 @rule("include-missing", "fatal")
@@ -125,28 +133,47 @@ def include_missing(candidate: Candidate) -> Iterator[Problem]:
         yield Problem(line, message, severity="fatal" if candidate.complete else "warning")
 
 
-def _pairs(candidate: Candidate) -> Iterator[tuple[Conf, Line, Pair, str]]:
-    """Each pair with the scope in which the parser looks its key up. The second pair of a line that is
-    no record's is never looked up: several-keys says so.
+def _read(candidate: Candidate) -> Iterator[Conf]:
+    """The files that a daemon reads: topology.conf is not one where topology.yaml is there, or no plugin
+    asks for it.
     """
-    for conf in candidate.confs.values():
+    for kind, conf in candidate.confs.items():
+        if kind != "topology.conf" or topology.conf_file(candidate) is conf:
+            yield conf
+
+
+Keys = list[tuple[str, str, list[tuple[Line, Pair]]]]
+
+
+@once
+def _keys(candidate: Candidate) -> Keys:
+    """(scope, lower-cased key, where it stands) of all that the parser looks up. The second pair of a line
+    that is no record's is never looked up: several-keys says so.
+    """
+    every: Keys = []
+    for conf in _read(candidate):
         records = RECORDS.get(conf.kind, {})
+        found: dict[tuple[str, str], list[tuple[Line, Pair]]] = {}
         for line in conf.lines:
-            for index, pair in enumerate(line.pairs):
-                if index == 0:
-                    # gres.conf's table lists the keys of its records only.
-                    if not (conf.kind == "gres.conf" and pair.key.lower() in records):
-                        yield conf, line, pair, conf.kind
-                elif line.key.lower() in records:
-                    yield conf, line, pair, records[line.key.lower()]
+            scope = records.get(line.key.lower(), "")
+            for index, pair in enumerate(line.pairs if scope else line.pairs[:1]):
+                # gres.conf's table lists the keys of its records only.
+                if index or not (scope and conf.kind == "gres.conf"):
+                    place = (scope if index else conf.kind, pair.key.lower())
+                    found.setdefault(place, []).append((line, pair))
+        every += [(scope, key, places) for (scope, key), places in found.items()]
+    return every
 
 
-def _in(conf: Conf, line: Line, pair: Pair) -> str:
-    return f"in a {line.key} line" if pair is not line.pairs[0] else f"in {conf.kind}"
+def _in(scope: str, line: Line, pair: Pair) -> str:
+    return f"in {scope}" if pair is line.pairs[0] else f"in a {line.key} line"
 
 
 def _elsewhere(key: str, scope: str, release: str) -> str:
-    for other in ("slurm.conf", "slurmdbd.conf", "cgroup.conf", "gres.conf", "NodeName", "PartitionName"):
+    records = ("NodeName", "PartitionName")
+    own = scope == "slurm.conf" or scope in RECORDS["slurm.conf"].values()
+    others = ("slurm.conf", *(records if own else ()), "slurmdbd.conf", "cgroup.conf", "gres.conf", *records)
+    for other in others:
         if other != scope and key.lower() in known(other, release):
             place = f"a {other} line" if other[0].isupper() else other
             return f"it belongs into {place}"

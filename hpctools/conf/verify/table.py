@@ -1,0 +1,223 @@
+"""Which keys are replaced, and by what: the fixed list.
+
+A value is replaced, never its key, so that the daemons still judge the key; where nothing can stand in
+its place it is left out. Plugins are replaced only where the release has them: a name that is wrong
+stays, and is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hpctools.conf.verify.ground import Ground
+from hpctools.slurm import releases
+
+# Exists everywhere, and succeeds.
+TRUE = "/bin/true"
+# The result of a Rule that takes the key out.
+LEFT_OUT = ""
+
+New = Callable[[str, Ground], str | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """new: the value in the place of the candidate's, LEFT_OUT, or None where it may stay.
+
+    default: what the daemons take where the key is missing, if that has to be replaced, too.
+    for_nodes: only needed where slurmd runs; the controller alone is booted with the candidate's own.
+    """
+
+    kind: str
+    new: New
+    default: str | None = None
+    for_nodes: bool = False
+
+
+def _text(text: str) -> New:
+    return lambda value, ground: None if value == text else text
+
+
+def _made(make: Callable[[Ground], str]) -> New:
+    return lambda value, ground: make(ground)
+
+
+def _plugin(kind: str, new: str) -> New:
+    """kind/new for any plugin of this kind that the release has."""
+
+    def replaced(value: str, ground: Ground) -> str | None:
+        name = value.removeprefix(f"{kind}/")
+        known = releases.plugins(kind, ground.release) - {"none", new, "common"}
+        return f"{kind}/{new}" if name in known else None
+
+    return replaced
+
+
+def _without(*unwanted: str, add: tuple[str, ...] = (), empty: str = LEFT_OUT) -> New:
+    """The words of a list without some, with others added."""
+
+    def replaced(value: str, ground: Ground) -> str | None:
+        words = [word for word in value.split(",") if word]
+        kept = [word for word in words if word.lower() not in unwanted]
+        kept += [word for word in add if word not in kept]
+        # With a quote that is not closed the value is wrong, and cannot be written with more words.
+        return None if kept == words or '"' in value else ",".join(kept) or empty
+
+    return replaced
+
+
+def _level(value: str, ground: Ground) -> str | None:
+    """Errors must be seen, and debug3 of 10,000 nodes takes minutes to write."""
+    quiet_or_loud = {"quiet", "fatal", "0", "1"} | {f"debug{n}" for n in range(2, 6)} | set("6789")
+    return "info" if value.lower() in quiet_or_loud else None
+
+
+def _container(value: str, ground: Ground) -> str | None:
+    """JobContainerType, which since 25.11 names the plugins of NamespaceType."""
+    kinds = ("job_container", "namespace")
+    known = {f"job_container/{name}" for kind in kinds for name in releases.plugins(kind, ground.release)}
+    return "job_container/none" if value in known - {"job_container/none"} else None
+
+
+def _job_completion(value: str, ground: Ground) -> str | None:
+    """A text file may stay (its path is replaced); what writes elsewhere may not."""
+    name = value.removeprefix("jobcomp/")
+    known = releases.plugins("jobcomp", ground.release) - {"none", "filetxt", "common"}
+    return "jobcomp/none" if name in known else None
+
+
+def _munge(value: str, ground: Ground) -> str:
+    """AuthInfo: our munged's socket; how long a credential lives may stay."""
+    kept = [word for word in value.split(",") if word.startswith(("ttl=", "cred_expire="))]
+    return ",".join([f"socket={ground.munge_socket}", *kept])
+
+
+_LOOPBACK = _without("disableipv4", "enableipv6", add=("NoCtldInAddrAny", "NoInAddrAny"))
+_AUTHENTICATION = {
+    "AuthType": Rule("authentication", _plugin("auth", "munge")),
+    "AuthInfo": Rule("authentication", _munge, default=""),
+    "AuthAltTypes": Rule("authentication", _text(LEFT_OUT)),
+    "AuthAltParameters": Rule("authentication", _text(LEFT_OUT)),
+    "TLSType": Rule("authentication", _plugin("tls", "none")),
+    "TLSParameters": Rule("authentication", _text(LEFT_OUT)),
+    "CommunicationParameters": Rule("addresses", _LOOPBACK, default=""),
+    "SlurmUser": Rule("users", _made(lambda ground: ground.user), default="root"),
+    # Where plugins lie is the installation's affair; another release's cannot be used.
+    "PluginDir": Rule("paths", _text(LEFT_OUT)),
+}
+
+SLURM: Mapping[str, Rule] = {
+    **_AUTHENTICATION,
+    "ControlMachine": Rule("hosts", _made(lambda ground: ground.host)),
+    "ControlAddr": Rule("addresses", _made(lambda ground: ground.address)),
+    "BackupController": Rule("hosts", _text(LEFT_OUT)),
+    "BackupAddr": Rule("addresses", _text(LEFT_OUT)),
+    "SlurmctldAddr": Rule("addresses", _made(lambda ground: ground.address)),
+    "SlurmctldPort": Rule("ports", _made(lambda ground: str(ground.ports["slurmctld"])), default=""),
+    "SlurmdUser": Rule("users", _made(lambda ground: ground.user), default="root"),
+    "UsePAM": Rule("users", _text("0"), for_nodes=True),
+    "DisableRootJobs": Rule("users", _text("NO"), for_nodes=True),
+    "StateSaveLocation": Rule("paths", _made(lambda ground: ground.state), default=""),
+    "SlurmctldPidFile": Rule("paths", _made(lambda ground: f"{ground.run}/slurmctld.pid"), default=""),
+    "SlurmctldLogFile": Rule("paths", _made(lambda ground: f"{ground.log}/slurmctld/log"), default=""),
+    "SlurmdPidFile": Rule("paths", _made(lambda ground: f"{ground.run}/%n.pid"), default=""),
+    "SlurmdLogFile": Rule("paths", _made(lambda ground: f"{ground.log}/slurmd-%n/log"), default=""),
+    "SlurmdSpoolDir": Rule("paths", _made(lambda ground: f"{ground.spool}/%n"), default=""),
+    "SlurmSchedLogFile": Rule("paths", _made(lambda ground: f"{ground.log}/slurmctld/sched")),
+    "SlurmctldDebug": Rule("paths", _level),
+    "SlurmdDebug": Rule("paths", _level),
+    "SlurmctldSyslogDebug": Rule("paths", _text("quiet")),
+    "SlurmdSyslogDebug": Rule("paths", _text("quiet")),
+    "TmpFS": Rule("paths", _text("/tmp"), for_nodes=True),  # noqa: S108 - Slurm's own default
+    "JobCompLoc": Rule("paths", _made(lambda ground: f"{ground.log}/jobcomp")),
+    "JobCompType": Rule("database", _job_completion),
+    "MailProg": Rule("paths", _text(TRUE), default=""),
+    "CredType": Rule("authentication", _plugin("cred", "munge")),
+    "CertmgrType": Rule("authentication", _text(LEFT_OUT)),
+    "CertmgrParameters": Rule("authentication", _text(LEFT_OUT)),
+    "CertgenType": Rule("authentication", _text(LEFT_OUT)),
+    "CertgenParameters": Rule("authentication", _text(LEFT_OUT)),
+    # pgid, since linuxproc is refused together with PrologFlags=X11.
+    "ProctrackType": Rule("cgroup", _plugin("proctrack", "pgid"), default="proctrack/cgroup", for_nodes=True),
+    "TaskPlugin": Rule(
+        "cgroup",
+        _without("task/cgroup", "cgroup", "task/affinity", "affinity", empty="task/none"),
+        for_nodes=True,
+    ),
+    "JobAcctGatherType": Rule("cgroup", _plugin("jobacct_gather", "linux"), for_nodes=True),
+    "JobContainerType": Rule("paths", _container, for_nodes=True),
+    "NamespaceType": Rule("paths", _plugin("namespace", "none"), for_nodes=True),
+    **{
+        key: Rule("prologs", _text(TRUE))
+        for key in (
+            "Prolog Epilog PrologSlurmctld EpilogSlurmctld TaskProlog TaskEpilog SrunProlog SrunEpilog "
+            "HealthCheckProgram RebootProgram ResumeProgram ResumeFailProgram SuspendProgram "
+            "UnkillableStepProgram SlurmctldPrimaryOnProg SlurmctldPrimaryOffProg JobCompPassScript"
+        ).split()
+    },
+    "PlugStackConfig": Rule("spank", _made(lambda ground: f"{ground.etc}/plugstack.conf")),
+    "JobSubmitPlugins": Rule("job_submit", _text(LEFT_OUT)),
+    "CliFilterPlugins": Rule("job_submit", _text(LEFT_OUT)),
+    "SlurmdParameters": Rule("hardware", _without(add=("config_overrides",)), default="", for_nodes=True),
+    "SwitchType": Rule("hardware", _plugin("switch", "none")),
+    "NodeFeaturesPlugins": Rule("hardware", _text(LEFT_OUT)),
+    "BurstBufferType": Rule("hardware", _text(LEFT_OUT)),
+    **{
+        f"AcctGather{name}Type": Rule(
+            "hardware", _plugin(f"acct_gather_{name.lower()}", "none"), for_nodes=True
+        )
+        for name in ("Energy", "Interconnect", "Filesystem", "Profile")
+    },
+}
+# Where accounting is by slurmdbd, which is the case in each of these.
+ACCOUNTING: Mapping[str, Rule] = {
+    "AccountingStorageHost": Rule("database", _made(lambda ground: ground.address), default=""),
+    "AccountingStoragePort": Rule(
+        "database", _made(lambda ground: str(ground.ports["slurmdbd"])), default=""
+    ),
+    "AccountingStoragePass": Rule("database", _made(lambda ground: ground.munge_socket), default=""),
+    "AccountingStorageBackupHost": Rule("database", _text(LEFT_OUT)),
+    "AccountingStorageExternalHost": Rule("database", _text(LEFT_OUT)),
+}
+PARTITION: Mapping[str, Rule] = {
+    "AllocNodes": Rule("hosts", _text("ALL")),
+    "AllowGroups": Rule("users", _made(lambda ground: ground.group)),
+    "DisableRootJobs": Rule("users", _text("NO"), for_nodes=True),
+}
+POWER_ACTION: Mapping[str, Rule] = {"Program": Rule("prologs", _text(TRUE))}
+SLURMDBD: Mapping[str, Rule] = {
+    **_AUTHENTICATION,
+    "DbdHost": Rule("hosts", _made(lambda ground: ground.host), default=""),
+    "DbdAddr": Rule("addresses", _made(lambda ground: ground.address), default=""),
+    "DbdBackupHost": Rule("hosts", _text(LEFT_OUT)),
+    "DbdPort": Rule("ports", _made(lambda ground: str(ground.ports["slurmdbd"])), default=""),
+    # "localhost" is the socket that MYSQL_UNIX_PORT names; the database has no TCP port.
+    "StorageHost": Rule("database", _text("localhost"), default=""),
+    "StorageUser": Rule("database", _text("root"), default=""),
+    "StorageLoc": Rule("database", _text("slurm_acct_db")),
+    **{
+        key: Rule("database", _text(LEFT_OUT))
+        for key in "StorageBackupHost StoragePort StoragePass StoragePassScript StorageParameters".split()
+    },
+    "LogFile": Rule("paths", _made(lambda ground: f"{ground.log}/slurmdbd/log"), default=""),
+    "PidFile": Rule("paths", _made(lambda ground: f"{ground.run}/slurmdbd.pid"), default=""),
+    "ArchiveDir": Rule("paths", _made(lambda ground: ground.run)),
+    "ArchiveScript": Rule("prologs", _text(TRUE)),
+    "DebugLevel": Rule("paths", _level),
+    "DebugLevelSyslog": Rule("paths", _text("quiet")),
+}
+CGROUP: Mapping[str, Rule] = {
+    "CgroupMountpoint": Rule("cgroup", _text(LEFT_OUT)),
+    "CgroupAutomount": Rule("cgroup", _text("no")),
+    # 22.05 and 23.02 cannot do without a plugin, but use none where nothing is confined.
+    "CgroupPlugin": Rule(
+        "cgroup",
+        lambda value, ground: "disabled" if releases.at_least(ground.release, "23.11") else "autodetect",
+        default="autodetect",
+    ),
+    **{
+        f"Constrain{name}": Rule("cgroup", _text("no"))
+        for name in ("Cores", "Devices", "RAMSpace", "SwapSpace", "KmemSpace")
+    },
+}
