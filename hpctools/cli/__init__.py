@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "wait": ("hpctools.cli.jobs", "wait", "Wait for a job and end with its status."),
     "cancel": ("hpctools.cli.jobs", "cancel", "Cancel jobs."),
     "conf": ("hpctools.cli.conf", "conf", "Judge, mend, upgrade and try Slurm's configuration files."),
+    "inventory": ("hpctools.cli.inventory", "inventory", "The hardware of a cluster: found, checked, shown."),
     "sandbox": ("hpctools.cli.sandbox", "sandbox", "A real Slurm cluster on this machine."),
     "doctor": ("hpctools.cli.doctor", "doctor", "Check Slurm and this machine, and say what to mend."),
     "completion": ("hpctools.cli.completion", "completion", "Print the completion script of a shell."),
