@@ -122,7 +122,7 @@ def value_type(candidate: Candidate) -> Iterator[Problem]:
             wrong = {value: _wrong(one, value) for value in {pair.value for _, pair in places}}
             for _, pair in places:
                 if wrong[pair.value]:
-                    yield Problem(pair, f"{pair.key}={pair.value} {wrong[pair.value]}")
+                    yield Problem(pair, f"{pair.key}={pair.value} {wrong[pair.value]}", _right(one))
 
 
 @rule("include-missing", "fatal")
@@ -130,7 +130,10 @@ def include_missing(candidate: Candidate) -> Iterator[Problem]:
     """In a file judged alone, the included one may well be where it will be used."""
     for line, why in candidate.absent:
         message = f"Include {line.include}: {why}"
-        yield Problem(line, message, severity="fatal" if candidate.complete else "warning")
+        if candidate.complete:
+            yield Problem(line, message, "add the file; slurmctld waits a minute for it, and stops")
+        else:
+            yield Problem(line, message, "what it says was not judged", severity="warning")
 
 
 def _read(candidate: Candidate) -> Iterator[Conf]:
@@ -211,6 +214,12 @@ def _wrong(key: Key, value: str) -> str:
     if key.type == "FLOAT" and value.upper() not in ("UNLIMITED", "INFINITE") and not _is_float(value):
         return "is no number"
     return ""
+
+
+def _right(key: Key) -> str:
+    if key.type == "BOOLEAN":
+        return "yes or no"
+    return "megabytes, without a unit" if "mem" in key.name.lower() else "digits only"
 
 
 def _is_float(text: str) -> bool:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from hpctools.conf.candidate import Candidate
 from hpctools.conf.finding import Problem
 from hpctools.conf.rules import rule
+from hpctools.conf.rules.plugins import gone_since
 from hpctools.slurm.releases import at_least
 
 # The words that slurm.conf(5) or the source has, by key: those of all releases since 22.05, and others
@@ -116,7 +117,7 @@ def unknown_parameter(candidate: Candidate) -> Iterator[Problem]:
                 message = f"{name} in {pair.key} is new in {first}; {candidate.release} passes over it"
                 yield Problem(pair, message, "remove it")
             elif last and not at_least(last, candidate.release):
-                message = f"{name} in {pair.key} is gone since the release after {last}; Slurm passes over it"
+                message = f"{name} in {pair.key} is gone since {gone_since(last)}; Slurm passes over it"
                 yield Problem(pair, message, "remove it")
 
 

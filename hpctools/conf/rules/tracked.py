@@ -134,25 +134,6 @@ def tres_of_no_node(candidate: Candidate) -> Iterator[Problem]:
             yield Problem(pair, message, "spell the type as the nodes' Gres do")
 
 
-@rule("typed-limit-bypassed", "warning")
-def typed_limit_bypassed(candidate: Candidate) -> Iterator[Problem]:
-    slurm = candidate.slurm
-    pair = slurm.get("AccountingStorageTRES") if slurm else None
-    if (
-        not slurm
-        or not pair
-        or slurm.partial
-        or slurm.get("JobSubmitPlugins")
-        or slurm.get("CliFilterPlugins")
-    ):
-        return
-    enforced = {word.lower() for word in slurm.words("AccountingStorageEnforce")}
-    typed = [name for name in _own(slurm) if name.startswith("gres/gpu:")]
-    if typed and enforced & {"limits", "safe", "all", "2"}:
-        message = f"a limit on {typed[0]} does not hold jobs that ask for gpu without a type"
-        yield Problem(pair, message, "a JobSubmitPlugins that asks for a type, or limits on gres/gpu only")
-
-
 def _own(slurm: Conf) -> list[str]:
     """The TRES that AccountingStorageTRES itself names, lower-cased, once each."""
     names = (word.strip("'").strip().lower() for word in slurm.words("AccountingStorageTRES"))
