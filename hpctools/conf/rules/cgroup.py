@@ -107,7 +107,9 @@ def cgroup_memory_percent(candidate: Candidate) -> Iterator[Problem]:
     for key in ("MaxRAMPercent", "MaxSwapPercent"):
         pair = _pair(candidate, key)
         percent = _number(pair.value) if pair else None
-        if pair and percent is not None and not 0 < percent <= 100:
+        # No swap at all is a share, too: task_cgroup_memory.c adds the memory to it.
+        low = key == "MaxSwapPercent"
+        if pair and percent is not None and not (0 < percent <= 100 or (low and percent == 0)):
             yield Problem(pair, f"{key}={pair.value} is no share of a node's memory", "above 0, up to 100")
 
 

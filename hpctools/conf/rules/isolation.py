@@ -100,7 +100,8 @@ def constraint_without_task_cgroup(candidate: Candidate) -> Iterator[Problem]:
     keys = ("ConstrainCores", "ConstrainDevices", "ConstrainRAMSpace", "ConstrainSwapSpace")
     on = [key for key in keys if is_yes(cgroup, key)]
     if on:
-        message = f"{', '.join(on)} do nothing: TaskPlugin of slurm.conf has no task/cgroup"
+        verb = "do" if len(on) > 1 else "does"
+        message = f"{', '.join(on)} {verb} nothing: TaskPlugin of slurm.conf has no task/cgroup"
         yield Problem(
             cgroup.get(on[0]) or cgroup, message, "TaskPlugin=task/affinity,task/cgroup in slurm.conf"
         )

@@ -6,6 +6,7 @@ command.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -127,10 +128,15 @@ def value_type(candidate: Candidate) -> Iterator[Problem]:
 
 @rule("include-missing", "fatal")
 def include_missing(candidate: Candidate) -> Iterator[Problem]:
-    """In a file judged alone, the included one may well be where it will be used."""
+    """Of a file judged alone, and of one elsewhere (/etc/slurm/secret), the included one may well be where
+    it will be used.
+    """
+    folders = {os.path.abspath(os.path.dirname(conf.path)) for conf in candidate.confs.values()}
     for line, why in candidate.absent:
-        message = f"Include {line.include}: {why}"
-        if candidate.complete:
+        name = line.include or ""
+        elsewhere = os.path.isabs(name) and os.path.dirname(name) not in folders
+        message = f"Include {name}: {why}"
+        if candidate.complete and not elsewhere:
             yield Problem(line, message, "add the file; slurmctld waits a minute for it, and stops")
         else:
             yield Problem(line, message, "what it says was not judged", severity="warning")

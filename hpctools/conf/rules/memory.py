@@ -52,7 +52,7 @@ def memory_of_one_megabyte(candidate: Candidate) -> Iterator[Problem]:
         return
     found = _unsized(slurm)
     if found:
-        more = f" and {len(found) - 1} more lines" if len(found) > 1 else ""
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         why = slurm.value("SelectTypeParameters", f"CR_Core_Memory is the default of {candidate.release}")
         message = f"{found[0].name}{more}: RealMemory is 1 MB, its default, and memory is given out ({why})"
         hint = "RealMemory as `slurmd -C` prints it, less some reserve; until then any --mem is refused"

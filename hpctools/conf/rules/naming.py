@@ -65,7 +65,7 @@ def node_name_qualified(candidate: Candidate) -> Iterator[Problem]:
         and not node.get("NodeHostName")
     ]
     if found:
-        more = f" and {len(found) - 1} more lines" if len(found) > 1 else ""
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         message = f"{found[0].name}{more}: with a domain; slurmd looks for its short name first"
         yield Problem(
             found[0], message, "the short name (`hostname -s`), and NodeAddr where it does not resolve"

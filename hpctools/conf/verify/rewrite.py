@@ -87,7 +87,15 @@ def slurmdbd(conf: Conf | None, ground: Ground) -> tuple[bytes, tuple[Replacemen
     if conf is None:
         conf = Conf("slurmdbd.conf", (), (conf_text.parse(b"StorageType=accounting_storage/mysql\n"),))
     changes = [*_by_rules(conf, table.SLURMDBD, ground, "slurmdbd.conf")]
-    text = conf_text.apply(conf.files[0].text, [change.edit for change in changes])
+    # What it includes is written behind it; a secret that is not here is not needed on this ground.
+    for line in conf.lines:
+        if line.include is not None:
+            told = Replacement(line.path, line.number, "Include", line.include, "", "database")
+            changes.append(Change(Edit(line.start, line.start, "# "), told))
+    edits: dict[str, list[Edit]] = {}
+    for change in changes:
+        edits.setdefault(change.told.file, []).append(change.edit)
+    text = "\n".join(conf_text.apply(file.text, edits.get(file.path, [])) for file in conf.files)
     return _bytes(text), tuple(dict.fromkeys(change.told for change in changes))
 
 

@@ -54,6 +54,35 @@ def _plugin(kind: str, new: str) -> New:
     return replaced
 
 
+def _authentication(value: str, ground: Ground) -> str | None:
+    """Whoever else would vouch for users: no key of the site's is here, and none is no answer to munge."""
+    name = value.removeprefix("auth/")
+    return "auth/munge" if name in releases.plugins("auth", ground.release) - {"munge", "common"} else None
+
+
+def _credentials(value: str, ground: Ground) -> str | None:
+    """CredType, for which any of slurm, cred/slurm and auth/slurm may stand since 23.11 (cred.c)."""
+    names = {f"cred/{name}" for name in releases.plugins("cred", ground.release)} - {"cred/munge"}
+    if releases.at_least(ground.release, "23.11"):
+        names |= {"slurm", "cred/slurm", "auth/slurm"}
+    return "cred/munge" if value in names else None
+
+
+def _only_gone(kind: str) -> New:
+    """The words of a list that no longer are plugins of the release: what it has is left out."""
+
+    def replaced(value: str, ground: Ground) -> str | None:
+        gone = [
+            word
+            for word in value.split(",")
+            if (last := releases.plugin_last_release(kind, word.removeprefix(f"{kind}/")))
+            and not releases.at_least(last, ground.release)
+        ]
+        return None if ",".join(gone) == value else ",".join(gone)
+
+    return replaced
+
+
 def _without(*unwanted: str, add: tuple[str, ...] = (), empty: str = LEFT_OUT) -> New:
     """The words of a list without some, with others added."""
 
@@ -95,7 +124,7 @@ def _munge(value: str, ground: Ground) -> str:
 
 _LOOPBACK = _without("disableipv4", "enableipv6", add=("NoCtldInAddrAny", "NoInAddrAny"))
 _AUTHENTICATION = {
-    "AuthType": Rule("authentication", _plugin("auth", "munge")),
+    "AuthType": Rule("authentication", _authentication),
     "AuthInfo": Rule("authentication", _munge, default=""),
     "AuthAltTypes": Rule("authentication", _text(LEFT_OUT)),
     "AuthAltParameters": Rule("authentication", _text(LEFT_OUT)),
@@ -133,7 +162,7 @@ SLURM: Mapping[str, Rule] = {
     "JobCompLoc": Rule("paths", _made(lambda ground: f"{ground.log}/jobcomp")),
     "JobCompType": Rule("database", _job_completion),
     "MailProg": Rule("paths", _text(TRUE), default=""),
-    "CredType": Rule("authentication", _plugin("cred", "munge")),
+    "CredType": Rule("authentication", _credentials),
     "CertmgrType": Rule("authentication", _text(LEFT_OUT)),
     "CertmgrParameters": Rule("authentication", _text(LEFT_OUT)),
     "CertgenType": Rule("authentication", _text(LEFT_OUT)),
@@ -157,16 +186,16 @@ SLURM: Mapping[str, Rule] = {
         ).split()
     },
     "PlugStackConfig": Rule("spank", _made(lambda ground: f"{ground.etc}/plugstack.conf")),
-    "JobSubmitPlugins": Rule("job_submit", _text(LEFT_OUT)),
+    "JobSubmitPlugins": Rule("job_submit", _only_gone("job_submit")),
     "CliFilterPlugins": Rule("job_submit", _text(LEFT_OUT)),
+    # Each slurmd reads the files here, and 22.05's says so as an error where they could come from slurmctld.
+    "SlurmctldParameters": Rule("paths", _without("enable_configless"), for_nodes=True),
     "SlurmdParameters": Rule("hardware", _without(add=("config_overrides",)), default="", for_nodes=True),
     "SwitchType": Rule("hardware", _plugin("switch", "none")),
-    "NodeFeaturesPlugins": Rule("hardware", _text(LEFT_OUT)),
-    "BurstBufferType": Rule("hardware", _text(LEFT_OUT)),
+    "NodeFeaturesPlugins": Rule("hardware", _only_gone("node_features")),
+    "BurstBufferType": Rule("hardware", _only_gone("burst_buffer")),
     **{
-        f"AcctGather{name}Type": Rule(
-            "hardware", _plugin(f"acct_gather_{name.lower()}", "none"), for_nodes=True
-        )
+        f"AcctGather{name}Type": Rule("hardware", _plugin(f"acct_gather_{name.lower()}", "none"))
         for name in ("Energy", "Interconnect", "Filesystem", "Profile")
     },
 }

@@ -124,7 +124,7 @@ def test_a_password_is_taken_out(tmp_path: Path) -> None:
     [
         ("23.11", "SlurmctldParameters=enable_configless,enable_stepmgr", "new in 24.05"),
         ("24.05", "SlurmctldParameters=enable_configless,enable_stepmgr", ""),
-        ("25.05", "SchedulerParameters=no_env_cache", "gone since the release after 24.11"),
+        ("25.05", "SchedulerParameters=no_env_cache", "gone since 25.05"),
         ("24.11", "SchedulerParameters=no_env_cache,BF_Window=100", ""),
         ("26.05", "SchedulerParameters=rl_enable", "no word of SchedulerParameters"),
         ("26.05", "SlurmdParameters=(null)", ""),
