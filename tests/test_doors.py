@@ -15,7 +15,7 @@ from tests.test_layers import FILES, ROOT, imports, tree, within
 DOORS = {
     "subprocess": ("hpctools.process", "hpctools.jobs.runtime"),
     "click": ("hpctools.cli",),
-    "jinja2": ("hpctools.jobs.render", "hpctools.sandbox.config", "hpctools.conf.render"),
+    "jinja2": ("hpctools.jobs.render", "hpctools.sandbox.config", "hpctools.conf.rendering"),
     "pandas": ("hpctools.usage",),
     "psutil": ("hpctools.sandbox", "hpctools.inventory", "hpctools.doctor"),
     "pyslurm": ("hpctools.native",),

@@ -33,8 +33,18 @@ DOORS = ("hpctools.process", "hpctools.files")
 # Text to values and back: what these say can be tested with text alone.
 PURE = (
     "hpctools.slurm",
+    "hpctools.conf.accounts",
     "hpctools.conf.candidate",
+    "hpctools.conf.described",
+    "hpctools.conf.arithmetic",
     "hpctools.conf.finding",
+    "hpctools.conf.policy",
+    "hpctools.conf.policy_accounts",
+    "hpctools.conf.policy_daemons",
+    "hpctools.conf.policy_read",
+    "hpctools.conf.policy_words",
+    "hpctools.conf.preemption",
+    "hpctools.conf.priority",
     "hpctools.conf.rules",
     "hpctools.inventory.fold",
     "hpctools.inventory.found",

@@ -14,12 +14,23 @@ from hpctools.jobs.said import visible
 
 if TYPE_CHECKING:
     from hpctools.conf.finding import Finding
-    from hpctools.conf.fix import Fixed
+    from hpctools.conf.mending import Fixed
 
 KINDS = {"fatal": "bad", "error": "bad", "warning": "waiting"}
 HERE = "hpctools.cli.conf"
 # As in hpctools.cli: a command's module is imported when it is used.
 COMMANDS = {
+    "new": ("hpctools.cli.conf_new", "new", "Start a site: an inventory and a ready policy to change."),
+    "render": (
+        "hpctools.cli.conf_render",
+        "render",
+        "Make every file of a configuration from inventory and policy.",
+    ),
+    "explain": (
+        "hpctools.cli.conf_explain",
+        "explain",
+        "Show how priorities come about, and which of two jobs goes first.",
+    ),
     "lint": (HERE, "lint", "Judge configuration files as slurmctld would, and beyond."),
     "upgrade": (HERE, "upgrade", "Say what a release breaks, and write the files that it takes."),
     "verify": ("hpctools.cli.conf_verify", "verify", "Boot a configuration before it goes live."),
@@ -75,8 +86,8 @@ def lint(paths: Sequence[str], slurm: str | None, form: str | None, fix_wanted: 
     """
     import gc
 
-    from hpctools.conf.fix import fix
-    from hpctools.conf.lint import lint as judge
+    from hpctools.conf.judge import lint as judge
+    from hpctools.conf.mending import fix
 
     if out and not fix_wanted:
         raise InvalidInput([Problem("--out", "needs --fix")])
@@ -115,8 +126,8 @@ def upgrade(paths: Sequence[str], to: str, since: str | None, out: str | None, j
     Example:
       hpctools conf upgrade /etc/slurm --to 26.05 --out new
     """
-    from hpctools.conf.upgrade import upgrade as upgraded
-    from hpctools.conf.write import into
+    from hpctools.conf.on_disk import into
+    from hpctools.conf.upgrading import upgrade as upgraded
     from hpctools.slurm.releases import at_least
 
     target = chosen(to, "--to")
@@ -241,7 +252,7 @@ def _installed() -> str | None:
 
 
 def _write(fixed: Fixed, paths: Sequence[str], out: str | None) -> None:
-    from hpctools.conf.write import in_place, into
+    from hpctools.conf.on_disk import in_place, into
 
     for one in fixed.mended:
         remark(f"mended: {one}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpctools.conf.finding import Finding
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "rules"
 # Where a page names none: the newest, which knows most.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 RELEASES = ("22.05", "23.11", "24.11", "25.11", "26.05")
 # Where the verdict is not about what the file itself says. (pattern, releases or "", why)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hpctools.conf.fix import fix
-from hpctools.conf.upgrade import steps, upgrade
-from hpctools.conf.write import in_place, into
+from hpctools.conf.mending import fix
+from hpctools.conf.on_disk import in_place, into
+from hpctools.conf.upgrading import steps, upgrade
 from hpctools.errors import InvalidInput
 
 OLD = """\

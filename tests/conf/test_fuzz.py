@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpctools.conf.fix import fix
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 from hpctools.conf.load import CONFS, YAMLS
+from hpctools.conf.mending import fix
 from hpctools.slurm.releases import RECORDS, RELEASES, known
 
 # Values at which readers of numbers, lists and sizes stumble.
@@ -45,8 +45,8 @@ YAML = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "topology cluster_default tree block flat switches switch children nodes blocks base block_sizes"
-                " block_size".split()
+                "topology cluster_default tree block flat switches switch children nodes blocks base"
+                " block_sizes block_size".split()
             ),
             inner,
             max_size=4,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpctools.conf.finding import Finding
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 BEGIN = "ClusterName=alpha\nSlurmctldHost=head\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 RELEASES = ("22.05", "24.11", "26.05")
 NODES = "NodeName=n[1-4] NodeAddr=127.0.0.1 CPUs=2"

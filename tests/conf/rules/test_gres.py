@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpctools.conf.finding import Finding
 from hpctools.conf.gres import detection, parse_count, wanted
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 GPU = "Name=gpu Type=h100 File=/dev/nvidia[0-3]\n"
 

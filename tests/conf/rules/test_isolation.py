@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 TAIL = "NodeName=n CPUs=4 RealMemory=8000\nPartitionName=p Nodes=ALL Default=YES\n"
 GPU = "GresTypes=gpu\n" + TAIL.replace("RealMemory", "Gres=gpu:4 RealMemory")

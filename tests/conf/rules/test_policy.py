@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpctools.conf.fix import fix
+from hpctools.conf.mending import fix
 from tests.conf.rules.lines import BEGIN, say
 
 ALL = "PartitionName=main Nodes=ALL"

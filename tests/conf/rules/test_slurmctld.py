@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpctools.conf.finding import Finding
 from hpctools.conf.host_lists import count, why_refused
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 from hpctools.conf.load import candidates
 from hpctools.conf.rules.geometry import sizes_of
 from hpctools.conf.rules.plugins import gone_since

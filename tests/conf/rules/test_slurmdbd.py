@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 DBD = "DbdHost=db1\nStorageType=accounting_storage/mysql\nSlurmUser=slurm\n"
 SLURM = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpctools.conf.finding import Finding
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
 
 RELEASES = ("22.05", "24.11", "26.05")
 HEAD = "ClusterName=c\nSlurmctldHost=h\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hpctools.conf.candidate import Candidate
 from hpctools.conf.finding import Finding, in_order
-from hpctools.conf.lint import judge
+from hpctools.conf.judge import judge
 from hpctools.conf.load import candidates, read
 from hpctools.slurm.conf_text import Edit, apply
 

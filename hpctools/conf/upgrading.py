@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpctools.conf.finding import Finding
-from hpctools.conf.fix import Fixed, fix
-from hpctools.conf.lint import lint
+from hpctools.conf.judge import lint
+from hpctools.conf.mending import Fixed, fix
 from hpctools.slurm.releases import RELEASES
 
 # From which releases the daemons take over state and database: the release notes of each.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpctools import files
-from hpctools.conf.fix import Fixed
+from hpctools.conf.mending import Fixed
 from hpctools.errors import InvalidInput, Problem
 
 
