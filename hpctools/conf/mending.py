@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpctools.conf.candidate import Candidate
 from hpctools.conf.finding import Finding, in_order
@@ -42,15 +42,18 @@ def fix(paths: Sequence[str], *, release: str) -> Fixed:
 
     found = candidates(paths, release)
     old = _files(found)
+    # Of each line of a changed file, which it was at first: rounds move lines.
+    origins: dict[str, list[int]] = {}
     for _ in range(_ROUNDS):
         findings = judge(found)
         texts = {path: data.decode("utf-8", "surrogateescape") for path, data in _files(found).items()}
         edits, done = _compatible(findings)
         if not done:
             break
-        mended += done
+        mended += [replace(one, line=_origin(origins, one)) for one in done]
         for path, some in edits.items():
             new[path] = apply(texts[path], some).encode("utf-8", "surrogateescape")
+            origins[path] = _moved(texts[path], some, origins.get(path))
         found = candidates(paths, release, current)
     files = _files(found)
     changed = tuple(path for path, data in files.items() if data != old.get(path))
@@ -85,4 +88,28 @@ def _compatible(findings: Iterable[Finding]) -> tuple[dict[str, list[Edit]], lis
 
 
 def _touch(one: Edit, other: Edit) -> bool:
-    return one.start <= other.end and other.start <= one.end
+    return one.start == other.start or (one.start < other.end and other.start < one.end)
+
+
+def _origin(origins: Mapping[str, list[int]], finding: Finding) -> int:
+    lines = origins.get(finding.file)
+    return lines[finding.line - 1] if lines else finding.line
+
+
+def _moved(text: str, edits: Iterable[Edit], before: list[int] | None) -> list[int]:
+    """The first number of each line of text after edits; before: those of text's own lines."""
+    before = before or list(range(1, text.count("\n") + 2))
+    made = [before[0]]
+    place = line = 0
+    for edit in sorted(set(edits)):
+        kept = text.count("\n", place, edit.start)
+        made += before[line + 1 : line + 1 + kept]
+        line += kept
+        made += [before[line]] * edit.text.count("\n")
+        line += text.count("\n", edit.start, edit.end)
+        # A line whose beginning is taken out is what comes behind it.
+        made[-1] = (
+            made[-1] if edit.text or text[edit.start - 1 : edit.start] not in ("", "\n") else before[line]
+        )
+        place = edit.end
+    return made + before[line + 1 :]

@@ -159,6 +159,14 @@ def set_value(pair: Pair, value: str) -> Edit:
     return Edit(pair.start, pair.end, quoted(value))
 
 
+def without_word(pair: Pair, word: str) -> Edit:
+    """The edit that takes a word, with what may follow its =, out of a comma-separated value. What stays
+    may be empty, as KEY="": to the daemons that is a key that is not set.
+    """
+    kept = [one for one in pair.value.split(",") if one.strip().partition("=")[0].lower() != word.lower()]
+    return set_value(pair, ",".join(kept))
+
+
 def remove_pair(line: Line, pair: Pair) -> Edit:
     """The edit that takes one pair, and the space before it, out of its line."""
     ends = [line.start, *(other.end for other in line.pairs if other.end <= pair.key_start)]

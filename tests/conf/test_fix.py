@@ -50,6 +50,40 @@ def test_a_file_that_is_included_is_mended_too(folder: Path) -> None:
     assert b"select/cons_tres" in fixed.files[str(folder / "nodes.conf")]
 
 
+def test_what_was_mended_is_told_by_the_lines_that_it_had(tmp_path: Path) -> None:
+    """CoreSpecPlugin and the second key of a line come to light, or are mended, in later rounds."""
+    lines = [
+        "ClusterName=alpha",
+        "SlurmctldHost=head",
+        "JobCredentialPrivateKey=/a",
+        "JobCredentialPublicCertificate=/b",
+        "SlurmctldTimeout=120 CoreSpecPlugin=core_spec/none",
+        "SlurmctldParameters=cloud_reg_addrs,idle_on_node_suspend,enable_job_state_cache",
+        "NodeName=n1 CPUs=4",
+        "PartitionName=main Nodes=ALL Default=YES ExclusiveUser=YES",
+    ]
+    path = tmp_path / "slurm.conf"
+    path.write_text("\n".join(lines) + "\n")
+    fixed = fix([str(path)], release="26.05")
+    told = {(finding.line, finding.rule) for finding in fixed.mended}
+    assert told == {
+        (3, "defunct-key"),
+        (4, "defunct-key"),
+        (5, "several-keys"),
+        (5, "defunct-key"),
+        (6, "obsolete-option"),
+        (6, "unknown-parameter"),
+        (8, "renamed-option"),
+    }
+    assert fixed.files[str(path)].decode().splitlines() == [
+        *lines[:2],
+        "SlurmctldTimeout=120",
+        "SlurmctldParameters=idle_on_node_suspend",
+        "NodeName=n1 CPUs=4",
+        "PartitionName=main Nodes=ALL Default=YES Exclusive=USER",
+    ]
+
+
 def test_in_place_keeps_what_was(folder: Path) -> None:
     real = folder.parent / "real.conf"
     (folder / "slurm.conf").rename(real)

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from hpctools.conf.candidate import Candidate, Conf
 from hpctools.conf.finding import Problem
 from hpctools.conf.rules import rule
-from hpctools.slurm.conf_text import Edit, Line, Pair, remove_line, set_value
+from hpctools.slurm.conf_text import Edit, Line, Pair, remove_line, set_value, without_word
 from hpctools.slurm.releases import at_least, known
 
 _TRUE = ("yes", "up", "true", "1")
 _FRONTEND_UNTIL = "24.11"
-_NAMESPACE_SINCE = "25.11"
 _NO_ADDR_CACHE_UNTIL = "23.02"
 _OPENMPI_LOGGED = ("22.05", "23.02")
 _OLD_CONTROLLERS = ("ControlMachine", "ControlAddr", "BackupController", "BackupAddr")
@@ -75,10 +74,12 @@ def obsolete_option(candidate: Candidate) -> Iterator[Problem]:
         yield Problem(pair, "SbcastParameters is named BcastParameters now", "rename it", edits=edits)
     pair = slurm.get("CommunicationParameters")
     if pair and "noaddrcache" in pair.value.lower() and not at_least(_NO_ADDR_CACHE_UNTIL, release):
-        yield Problem(pair, "NoAddrCache does nothing any more", "remove the word")
+        edits = (without_word(pair, "NoAddrCache"),)
+        yield Problem(pair, "NoAddrCache does nothing any more", "remove the word", edits=edits)
     pair = slurm.get("SlurmctldParameters")
     if pair and "cloud_reg_addrs" in pair.value.lower() and not at_least(_NO_ADDR_CACHE_UNTIL, release):
-        yield Problem(pair, "cloud_reg_addrs does nothing any more: it is always so", "remove the word")
+        message = "cloud_reg_addrs does nothing any more: it is always so"
+        yield Problem(pair, message, "remove the word", edits=(without_word(pair, "cloud_reg_addrs"),))
     pair = slurm.get("MpiDefault")
     if pair and pair.value == "openmpi" and release in _OPENMPI_LOGGED:
         yield Problem(pair, "MpiDefault=openmpi is taken for none", "pmix", edits=(set_value(pair, "none"),))
@@ -88,10 +89,6 @@ def obsolete_option(candidate: Candidate) -> Iterator[Problem]:
                 line = slurm.all(key)[-1]
                 message = f"{pair.key} is ignored beside SlurmctldHost"
                 yield Problem(pair, message, "remove it", edits=(remove_line(line),))
-    pair = slurm.get("JobContainerType")
-    if pair and at_least(release, _NAMESPACE_SINCE):
-        message = f"JobContainerType is named NamespaceType since {_NAMESPACE_SINCE}"
-        yield Problem(pair, message, "rename it, and its plugin", severity="warning")
 
 
 def _fast_schedule(slurm: Conf) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from hpctools.conf.candidate import Candidate
 from hpctools.conf.finding import Problem
 from hpctools.conf.rules import rule
 from hpctools.conf.rules.plugins import gone_since
+from hpctools.slurm.conf_text import without_word
 from hpctools.slurm.releases import at_least
 
 # The words that slurm.conf(5) or the source has, by key: those of all releases since 22.05, and others
@@ -118,7 +119,7 @@ def unknown_parameter(candidate: Candidate) -> Iterator[Problem]:
                 yield Problem(pair, message, "remove it")
             elif last and not at_least(last, candidate.release):
                 message = f"{name} in {pair.key} is gone since {gone_since(last)}; Slurm passes over it"
-                yield Problem(pair, message, "remove it")
+                yield Problem(pair, message, "remove it", edits=(without_word(pair, name),))
 
 
 def _hint(name: str, key: str) -> str:
