@@ -8,6 +8,7 @@ from hpctools.conf.candidate import Candidate
 from hpctools.conf.finding import Finding, in_order
 from hpctools.conf.load import candidates
 from hpctools.conf.rules import rules
+from hpctools.conf.rules.size import OF_ANY_SIZE, too_many
 
 
 def lint(paths: Sequence[str], *, release: str) -> list[Finding]:
@@ -22,4 +23,11 @@ def lint(paths: Sequence[str], *, release: str) -> list[Finding]:
 def judge(found: Iterable[Candidate]) -> list[Finding]:
     """All problems of candidates, in the files' order, by line."""
     every = rules().values()
-    return in_order(finding for candidate in found for rule in every for finding in rule.findings(candidate))
+    # What would take hours to judge, and no cluster is, is told for that alone.
+    small = [rule for rule in every if rule.name in OF_ANY_SIZE]
+    return in_order(
+        finding
+        for candidate in found
+        for rule in (small if too_many(candidate) else every)
+        for finding in rule.findings(candidate)
+    )

@@ -35,6 +35,18 @@ def expand(text: str) -> list[str]:
     return names
 
 
+def about(text: str) -> int:
+    """How many names expand(text) would give, at most, without making one; 0 where it cannot be read."""
+    total = 0
+    for word in _WORD.findall(text):
+        names = 1
+        for _, some in _PART.findall(word):
+            ranges = (match for one in some.split(",") if (match := _RANGE.fullmatch(one)))
+            names *= sum(max(0, int(match[2] or match[1]) - int(match[1])) + 1 for match in ranges)
+        total += names
+    return total
+
+
 def fold(names: Iterable[str]) -> str:
     """The short form of names, in their order: expand(fold(names)) is list(names) again.
 

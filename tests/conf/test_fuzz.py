@@ -108,6 +108,7 @@ def test_real_files_with_bytes_changed(corpus: Path, tmp_path: Path) -> None:
     "data",
     [
         b"NodeName=n[1-65536],m[1-65536],o[1-65536]\n" * 40,
+        b"NodeName=n[1-65536] Nodes=m[1-65536]\nPartitionName=p Nodes=n[1-65536]\n" * 1000,
         b"NodeName=" + b"a[1-9]" * 500 + b"\n",
         b"A=" + b"\\\n" * 100_000,
         b"#" * 1_000_000,
@@ -117,7 +118,18 @@ def test_real_files_with_bytes_changed(corpus: Path, tmp_path: Path) -> None:
         b" " * 1_000_000 + b"=",
         b"a" * 200_000 + b" " * 200_000,
     ],
-    ids=["nodes", "brackets", "continued", "comment", "backslashes", "quotes", "itself", "spaces", "word"],
+    ids=[
+        "nodes",
+        "more nodes",
+        "brackets",
+        "continued",
+        "comment",
+        "backslashes",
+        "quotes",
+        "itself",
+        "spaces",
+        "word",
+    ],
 )
 def test_what_takes_long_in_a_careless_parser(data: bytes, tmp_path: Path) -> None:
     judged(tmp_path, {"slurm.conf": data}, "26.05")
