@@ -61,12 +61,12 @@ def conf() -> None:
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @slurm_option
-@click.option("--json", "form", flag_value="json", help="Print JSON.")
-@click.option("--sarif", "form", flag_value="sarif", help="Print SARIF 2.1.0, for code scanning.")
-@click.option("--github", "form", flag_value="github", help="Print annotations for a GitHub workflow.")
+@click.option("--json", is_flag=True, help="Print JSON.")
+@click.option("--sarif", is_flag=True, help="Print SARIF 2.1.0, for code scanning.")
+@click.option("--github", is_flag=True, help="Print annotations for a GitHub workflow.")
 @click.option("--fix", "fix_wanted", is_flag=True, help="Mend what is safe to mend; old files are kept.")
 @click.option("--out", metavar="DIR", help="With --fix: write into this folder instead.")
-def lint(paths: Sequence[str], slurm: str | None, form: str | None, fix_wanted: bool, out: str | None) -> int:
+def lint(paths: Sequence[str], slurm: str | None, fix_wanted: bool, out: str | None, **forms: bool) -> int:
     """Judge configuration files as slurmctld would, and beyond.
 
     Prints one line a problem: file:line: severity [rule] message (what to do). fatal: a daemon
@@ -91,6 +91,10 @@ def lint(paths: Sequence[str], slurm: str | None, form: str | None, fix_wanted: 
 
     if out and not fix_wanted:
         raise InvalidInput([Problem("--out", "needs --fix")])
+    wanted = [name for name, given in forms.items() if given]
+    if len(wanted) > 1:
+        raise InvalidInput([Problem(f"--{wanted[1]}", f"stands beside --{wanted[0]}", "name one of them")])
+    form = wanted[0] if wanted else None
     release = chosen(slurm)
     # Ten thousand nodes are a million small values without cycles: to look for some takes a third more.
     gc.disable()
@@ -142,21 +146,25 @@ def upgrade(paths: Sequence[str], to: str, since: str | None, out: str | None, j
             [Problem("--to", f"{target} is older than {origin}", "name what they are for: --from")]
         )
     found = upgraded(paths, to=target, since=origin)
-    written = into(found.fixed, paths, out) if out else []
-    mended = set(found.fixed.mended)
+    written, elsewhere = into(found.fixed, paths, out) if out else ([], [])
+    mended = set(found.fixed.mended) if out else set()
+    # What stops the new release is told, even if the old one stops at it, too.
+    shown = [
+        *found.new,
+        *(one for one in found.fixed.left if one.severity == "fatal" and one not in found.new),
+    ]
     if json_wanted:
-        problems = [{**one.as_json(), "mended": one in mended} for one in found.new]
+        problems = [{**one.as_json(), "mended": one in mended} for one in shown]
         as_json({"steps": list(found.steps), "problems": problems})
     else:
-        for one in found.new:
-            click.echo(_line(one) + (" [mended]" if one in mended and out else ""))
+        for one in shown:
+            click.echo(_line(one) + (" [mended]" if one in mended else ""))
         if len(found.steps) > 1:
             remark(f"Slurm is upgraded over {' and '.join(found.steps[:-1])}; slurmdbd first")
-        known = f"; what {origin} has against them, too, is not counted" if origin else ""
-        remark(f"{_count(found.new, target)}{known}")
-        if written:
-            remark(f"written: {', '.join(written)}")
-    return 1 if any(finding.severity == "fatal" for finding in found.fixed.left) else 0
+        known = f"; of what {origin} has against them, too, only what is fatal" if origin else ""
+        remark(f"{_count(shown, target)}{known}")
+    _tell_written(written, elsewhere)
+    return 1 if any(one.severity == "fatal" and one not in mended for one in shown) else 0
 
 
 @click.command("format")
@@ -254,13 +262,20 @@ def _installed() -> str | None:
 def _write(fixed: Fixed, paths: Sequence[str], out: str | None) -> None:
     from hpctools.conf.on_disk import in_place, into
 
-    for one in fixed.mended:
-        remark(f"mended: {one}")
     if out:
-        remark(f"written: {', '.join(into(fixed, paths, out))}")
+        _tell_written(*into(fixed, paths, out))
     else:
         for path, backup in in_place(fixed).items():
             remark(f"{path}: what it was is {backup}")
+    for one in fixed.mended:
+        remark(f"mended: {one}")
+
+
+def _tell_written(written: Sequence[str], elsewhere: Sequence[str]) -> None:
+    if written:
+        remark(f"written: {', '.join(written)}")
+    for path in elsewhere:
+        remark(f"{path} is included from outside of the folder, and stays where it is")
 
 
 def _print(findings: Sequence[Finding], form: str | None) -> None:

@@ -203,7 +203,8 @@ class Candidate:
 
     confs: by kind ("slurm.conf", "gres.conf", ...). yamls: likewise ("topology.yaml", ...). complete:
     all of a folder was read, so what is not here is not there; otherwise only what was named is known.
-    absent: Include lines whose file could not be read, and why. stats: by path.
+    absent: Include lines whose file could not be read, and why. stats: by path. unread: files of the
+    folder that could not be read, and why.
     """
 
     release: str
@@ -212,6 +213,7 @@ class Candidate:
     complete: bool = False
     absent: tuple[tuple[Line, str], ...] = ()
     stats: Mapping[str, Stat] = field(default_factory=dict)
+    unread: tuple[tuple[str, str], ...] = ()
 
     @property
     def slurm(self) -> Conf | None:

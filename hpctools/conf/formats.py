@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
@@ -40,7 +41,7 @@ def as_sarif(findings: Sequence[Finding]) -> dict[str, object]:
 def as_github(findings: Iterable[Finding]) -> list[str]:
     """Workflow commands that GitHub shows beside the lines of a change."""
     return [
-        f"::{_SARIF[finding.severity]} file={_property(finding.file)},line={finding.line},"
+        f"::{_SARIF[finding.severity]} file={_property(os.path.normpath(finding.file))},line={finding.line},"
         f"title={_property(f'{finding.severity}: {finding.rule}')}::{_data(_sentence(finding))}"
         for finding in findings
     ]
@@ -64,7 +65,7 @@ def _result(finding: Finding, rules: Sequence[str]) -> dict[str, object]:
 def _uri(path: str) -> str:
     from urllib.parse import quote
 
-    found = PurePath(path)
+    found = PurePath(os.path.normpath(path))
     encoded = str(found).encode("utf-8", "surrogateescape")
     return f"file://{quote(encoded)}" if found.is_absolute() else quote(encoded)
 

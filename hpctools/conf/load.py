@@ -53,6 +53,17 @@ def hash_of(path: str) -> int:
     return conf_text.conf_hash(needed(path), path, lambda name: needed(os.path.join(folder, name)))
 
 
+def place_of(folder: str, name: str) -> str:
+    """Where an Include of name is read from. A folder that is judged stands for the one that it will be
+    (/etc/slurm): of an absolute path the file of that name in it is meant, where it has one.
+    """
+    beside = os.path.join(folder, os.path.basename(name))
+    if os.path.isabs(name) and os.path.isfile(beside):
+        return beside
+    # get_extra_conf_path: beside slurm.conf, wherever the including file lies.
+    return os.path.join(folder, name)
+
+
 def candidates(paths: Sequence[str], release: str, read: Read = read) -> list[Candidate]:
     """A folder is one configuration, complete; files named together one for each folder they lie in.
 
@@ -124,8 +135,7 @@ class _Reader:
 
     def _included(self, line: Line, above: tuple[str, ...]) -> list[Line]:
         name = conf_text.include_name(line, self.cluster)
-        # get_extra_conf_path: beside slurm.conf, wherever the including file lies.
-        path = os.path.join(self.folder, name)
+        path = place_of(self.folder, name)
         why = ""
         data = None
         if "*" in name:
@@ -152,9 +162,16 @@ def _candidate(
     yamls: dict[str, yaml_text.YamlFile] = {}
     absent: list[tuple[Line, str]] = []
     stats: dict[str, Stat] = {}
+    unread: list[tuple[str, str]] = []
     for kind, path in files.items():
-        data = _bytes(path, read, problems)
+        trouble: list[Problem] = []
+        data = _bytes(path, read, trouble)
         if data is None:
+            # slurmdbd.conf is root's alone: who may not read it may judge the rest.
+            if complete and kind != "slurm.conf":
+                unread.append((path, trouble[0].message))
+            else:
+                problems += [one for one in trouble if one not in problems]
             continue
         if kind in YAMLS:
             yamls[kind] = yaml_text.parse(data, path)
@@ -167,7 +184,8 @@ def _candidate(
             absent += reader.absent
             paths = [file.path for file in reader.files]
         stats.update({one: found for one in paths if (found := _stat(one))})
-    return Candidate(release, confs, yamls, complete, tuple(absent), stats)
+    known = complete and not unread
+    return Candidate(release, confs, yamls, known, tuple(absent), stats, tuple(unread))
 
 
 def _fragment(kind: str, path: str, lines: tuple[Line, ...]) -> bool:

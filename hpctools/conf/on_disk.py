@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpctools import files
 from hpctools.conf.mending import Fixed
-from hpctools.errors import InvalidInput, Problem
+from hpctools.errors import HpctoolsError, InvalidInput, Problem
 
 
 def in_place(fixed: Fixed) -> Mapping[str, str]:
@@ -32,22 +33,27 @@ def in_place(fixed: Fixed) -> Mapping[str, str]:
     return kept
 
 
-def into(fixed: Fixed, paths: Sequence[str], folder: str) -> list[str]:
-    """Write every file of the configurations, changed or not, below folder; returns what was written.
+def into(fixed: Fixed, paths: Sequence[str], folder: str) -> tuple[list[str], list[str]]:
+    """Write the files of the configurations, changed or not, below folder; returns what was written, and
+    what an Include takes from elsewhere, which is not.
 
     paths: what the user named. A file in a folder of it keeps its place relative to that folder.
-    Nothing is overwritten. Raises InvalidInput for that, for two files of one name, and for a file
-    that an Include takes from elsewhere.
+    Nothing is overwritten. Raises InvalidInput for that, for two files of one name, and where a file
+    from elsewhere has to change; HpctoolsError where the folder cannot be written to.
     """
     targets: dict[Path, str] = {}
     problems = []
+    elsewhere = []
     for path in fixed.files:
         relative = _relative(path, paths)
         target = Path(folder, relative or "?")
         if relative is None:
-            message = "is included from outside of its configuration's folder"
-            problems.append(Problem(path, message, "mend it in place, without --out"))
-        elif target in targets:
+            elsewhere.append(path)
+            if path in fixed.changed:
+                message = "is included from outside of its configuration's folder, and has to change"
+                problems.append(Problem(path, message, "conf lint --fix without --out mends it in its place"))
+            continue
+        if target in targets:
             problems.append(Problem(path, f"would be written to {target}, as {targets[target]}"))
         elif target.exists():
             problems.append(Problem(str(target), "exists; nothing was written", "name a new folder"))
@@ -55,9 +61,19 @@ def into(fixed: Fixed, paths: Sequence[str], folder: str) -> list[str]:
     if problems:
         raise InvalidInput(problems)
     for target, path in targets.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        files.write(target, fixed.files[path], stat.S_IMODE(os.stat(path).st_mode))
-    return [str(target) for target in targets]
+        with _named(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.write(target, fixed.files[path], stat.S_IMODE(os.stat(path).st_mode))
+    return [str(target) for target in targets], elsewhere
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error names the file that was to be written, and not the temporary one beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise HpctoolsError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _relative(path: str, paths: Sequence[str]) -> Path | None:
@@ -74,7 +90,8 @@ def _copy(data: bytes, target: Path, like: Path) -> None:
     status = like.stat()
     owner = (status.st_uid, status.st_gid)
     mine = owner == (os.geteuid(), os.getegid())
-    files.write(target, data, stat.S_IMODE(status.st_mode), None if mine else owner)
+    with _named(target):
+        files.write(target, data, stat.S_IMODE(status.st_mode), None if mine else owner)
 
 
 def _free(path: Path) -> Path:

@@ -83,6 +83,7 @@ def test_a_terminal_is_not_moved_by_a_file(file: Path) -> None:
         (("lint", "nowhere", *SLURM), "nowhere: cannot be read: No such file"),
         (("lint", ".", "--slurm", "27.11"), "27.11 is no release.*known are 22.05"),
         (("lint", "--out", "new", ".", *SLURM), "--out: needs --fix"),
+        (("lint", "--json", "--sarif", ".", *SLURM), "--sarif: stands beside --json"),
         (("upgrade", ".", "--to", "22.05", "--from", "26.05"), "22.05 is older than 26.05"),
         (("format", "/dev/zero"), "no regular file"),
         (("rules", "unknwn-key"), "did you mean unknown-key"),
@@ -139,3 +140,16 @@ def test_a_comment_makes_another_hash(file: Path, tmp_path: Path) -> None:
     (tmp_path / "nodes.conf").unlink()
     with pytest.raises(InvalidInput, match="nodes.conf: cannot be read"):
         conf("hash", str(file))
+
+
+def test_an_upgrade_that_something_fatal_stops_says_so(file: Path, tmp_path: Path) -> None:
+    """Without --out nothing is mended; and what already stops the old release stops the new one."""
+    file.write_text(GOOD + "SlurmctldPlugstack=nonstop\n")
+    words = ("upgrade", str(file), "--from", "22.05", "--to", "23.02")
+    result = conf(*words)
+    assert result.return_value == 1
+    assert "[mended]" not in result.stdout
+    file.write_text(BAD)
+    result = conf(*words, "--out", str(tmp_path / "new"))
+    assert "SlurmctldTimout" in result.stdout
+    assert result.return_value == 1

@@ -24,6 +24,7 @@ class Example:
     heading: str
     files: Mapping[str, str]
     modes: Mapping[str, int]
+    folders: frozenset[str]
 
     @property
     def rule(self) -> str:
@@ -46,6 +47,10 @@ class Example:
     def write(self, folder: Path) -> Sequence[str]:
         """Lay the files out in folder; returns what to lint."""
         for name, text in self.files.items():
+            if name in self.folders:
+                # What nobody can read as a file, root included.
+                (folder / name).mkdir()
+                continue
             (folder / name).write_text(text)
             (folder / name).chmod(self.modes[name])
         return [str(folder / name) for name in self.files] if self.alone else [str(folder)]
@@ -70,5 +75,6 @@ def examples(page: Path) -> list[Example]:
             for name, words, _ in blocks
         }
         files = {name: text for name, _, text in blocks}
-        found.append(Example(page, section.splitlines()[0], files, modes))
+        folders = frozenset(name for name, words, _ in blocks if "directory" in words)
+        found.append(Example(page, section.splitlines()[0], files, modes, folders))
     return found

@@ -11,7 +11,7 @@ import pytest
 from hpctools.conf.mending import fix
 from hpctools.conf.on_disk import in_place, into
 from hpctools.conf.upgrading import steps, upgrade
-from hpctools.errors import InvalidInput
+from hpctools.errors import HpctoolsError, InvalidInput
 
 OLD = """\
 # The cluster of the third floor
@@ -117,7 +117,8 @@ def test_the_owner_stays(folder: Path) -> None:
 
 def test_a_folder_of_its_own_holds_every_file(folder: Path, tmp_path: Path) -> None:
     fixed = fix([str(folder)], release="24.11")
-    written = into(fixed, [str(folder)], str(tmp_path / "new"))
+    written, elsewhere = into(fixed, [str(folder)], str(tmp_path / "new"))
+    assert not elsewhere
     assert sorted(os.path.relpath(path, tmp_path / "new") for path in written) == ["nodes.conf", "slurm.conf"]
     assert (folder / "slurm.conf").read_text() == OLD
     with pytest.raises(InvalidInput, match="exists"):
@@ -128,9 +129,25 @@ def test_a_file_from_elsewhere_is_not_written(folder: Path, tmp_path: Path) -> N
     (folder / "nodes.conf").rename(tmp_path / "nodes.conf")
     (folder / "slurm.conf").write_text(OLD.replace("nodes.conf", "../nodes.conf"))
     fixed = fix([str(folder)], release="24.11")
-    with pytest.raises(InvalidInput, match="included from outside"):
+    with pytest.raises(InvalidInput, match="included from outside .* has to change"):
         into(fixed, [str(folder)], str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
+    (tmp_path / "nodes.conf").write_text("NodeName=gpu[1-2] CPUs=4\n")
+    written, elsewhere = into(fix([str(folder)], release="24.11"), [str(folder)], str(tmp_path / "new"))
+    assert [os.path.basename(path) for path in written] == ["slurm.conf"]
+    assert [os.path.basename(path) for path in elsewhere] == ["nodes.conf"]
+
+
+def test_an_absolute_include_means_the_file_of_the_folder(folder: Path) -> None:
+    (folder / "slurm.conf").write_text(OLD.replace("nodes.conf", "/etc/slurm/nodes.conf"))
+    fixed = fix([str(folder)], release="24.11")
+    assert str(folder / "nodes.conf") in fixed.changed
+
+
+def test_what_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("a file")
+    with pytest.raises(HpctoolsError, match=r"new/slurm.conf: cannot be written: (Not a directory|File exists)"):
+        into(fix([str(folder)], release="24.11"), [str(folder)], str(tmp_path / "new"))
 
 
 def test_an_upgrade_tells_what_is_new(folder: Path) -> None:
