@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from hpctools.cli.output import as_json, coloured, table
-from hpctools.cli.sandbox import interrupted_by_signals, progress
+from hpctools.cli.output import as_json, coloured, remark, table
+from hpctools.cli.sandbox import Interrupted, interrupted_by_signals, progress
 from hpctools.jobs.said import visible
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ def verify(folder: str, release: str | None, controller_only: bool, json_wanted:
     """
     from hpctools.conf.verify.run import verify as run
 
-    with progress() as say, interrupted_by_signals():
-        found = run(folder, release, controller_only=controller_only, say=say)
+    try:
+        with progress() as say, interrupted_by_signals():
+            found = run(folder, release, controller_only=controller_only, say=say)
+    except KeyboardInterrupt as interrupt:
+        remark("interrupted; nothing is left behind")
+        number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
+        return 128 + number
     if json_wanted:
         as_json(found.as_json())
     else:
@@ -60,7 +66,7 @@ def _show(found: Verification) -> None:
             [one.name, str(one.alike), one.state, one.gres or "-", one.gres_found or "-"]
             for one in found.nodes
         ]
-        kinds = ["plain" if one.ok else "bad" for one in found.nodes]
+        kinds = ["plain" if one.ok and one.gres_ok else "bad" for one in found.nodes]
         table(rows, ["NODE", "ALIKE", "STATE", "GRES", "FOUND"], kinds=kinds, shrink=[3, 4])
         click.echo("")
     if found.partitions:

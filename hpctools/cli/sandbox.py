@@ -118,13 +118,21 @@ def progress() -> Iterator[Callable[[str], None]]:
             live("")
 
 
+class Interrupted(KeyboardInterrupt):
+    """By another signal than Ctrl-C. number: the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """TERM and HUP clean up as Ctrl-C does."""
+    """TERM and HUP clean up as Ctrl-C does: they raise Interrupted."""
     import signal
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        raise Interrupted(number)
 
     kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

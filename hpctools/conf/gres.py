@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hpctools.conf.candidate import Candidate, Conf, Record, once
+from hpctools.conf.host_lists import why_refused
 from hpctools.errors import ParseError
 from hpctools.slurm import hostlist, tres
 from hpctools.slurm.conf_text import Line, Pair
@@ -87,6 +88,16 @@ def _gres_line(order: int, line: Line) -> GresLine | None:
     if line.key.lower() == "nodename":
         nodes = node_names(line.pairs[0].value)
     return GresLine(order, line, name.lower(), (line.value("Type") or "").lower(), files, count, nodes)
+
+
+def unread_lists(candidate: Candidate) -> list[Line]:
+    """The lines of gres.conf whose NodeName cannot be read: they hold for no node."""
+    gres = candidate.conf("gres.conf")
+    return [
+        line
+        for line in (gres.all("NodeName") if gres else ())
+        if not node_names(line.pairs[0].value) or why_refused(line.pairs[0].value, candidate.release)
+    ]
 
 
 def file_pair(line: Line) -> Pair | None:

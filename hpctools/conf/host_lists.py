@@ -17,9 +17,12 @@ from hpctools.slurm.releases import at_least
 _CLOSED_SINCE = "23.02"
 # Since then text may follow the last bracket: node[1-3]-ib.
 _SUFFIX_SINCE = "23.11"
+# What would be right.
+HINT = "such as gpu[1-8] or gpu[01-08,10]"
 _SEPARATORS = "\t ,\n"
 # strtoul: spaces and a sign before the digits; what follows the first number of two is not looked at.
 _NUMBER = re.compile(r"\s*[-+]?([0-9]+)", re.ASCII)
+_PAIRS = re.compile(r"\[[^\[\]]*\]")
 # Longer numbers overflow in Slurm, in ways not worth telling.
 _DIGITS = 19
 
@@ -33,6 +36,16 @@ def why_refused(text: str, release: str) -> str:
         if why:
             return why
     return ""
+
+
+def has_stray_bracket(text: str) -> bool:
+    """Whether a bracket stands in another, or one of two is missing.
+
+    Where slurmctld takes it all the same, the bracket is part of a name. Not so of a word that begins with
+    one, which some releases take for no name at all.
+    """
+    bare = _PAIRS.sub("", text)
+    return ("[" in bare or "]" in bare) and not any(word.startswith("[") for word in _words(text))
 
 
 def count(text: str) -> int | None:

@@ -211,6 +211,20 @@ def test_gres_that_do_not_fit_are_told(tmp_path: Path) -> None:
     assert [one.state for one in found.canaries if one.partition == "cpu"] == ["ran"]
 
 
+def test_gres_without_grestypes_are_a_failure(tmp_path: Path) -> None:
+    found = verify(site(tmp_path, slurm_conf=SLURM.replace("GresTypes=gpu\n", "")))
+    assert [(one.ok, one.gres_ok) for one in found.nodes if one.gres] == [(True, False)]
+    assert (found.boots, found.passed) == (True, False)
+    assert main(["conf", "verify", str(tmp_path)]) == 1
+
+
+def test_a_plugin_that_slurmd_refuses_is_told_at_its_line(tmp_path: Path) -> None:
+    found = verify(small(tmp_path, slurm_conf=f"{SMALL}ProctrackType=cgroup\n"))
+    assert not found.passed
+    told = {(Path(one.file).name, one.line) for one in found.problems if one.rule == "slurmd"}
+    assert ("slurm.conf", 5) in told
+
+
 def test_gpus_that_autodetect_would_find_are_there(tmp_path: Path) -> None:
     found = verify(site(tmp_path, gres_conf="AutoDetect=nvml\n"))
     assert [one.gres_found for one in found.nodes if one.gres] == ["gpu:h100:8"]
@@ -265,13 +279,16 @@ def test_nothing_stays_of_one_that_is_ended(tmp_path: Path, number: signal.Signa
         assert b"slurmctld" in running.stderr.readline()
         running.send_signal(number)
         running.wait(60)
+        said = running.stderr.read()
     assert processes.wait_until(lambda: not living(), 10)
     if number == signal.SIGKILL:
         assert running.returncode == -signal.SIGKILL
         # The kernel ends its daemons; its folders go with the next verification.
         verify(small(tmp_path), controller_only=True)
     else:
-        assert running.returncode == 130
+        assert running.returncode == 128 + number
+        assert b"interrupted; nothing is left behind\n" in said
+        assert b"Traceback" not in said
     assert left() == []
 
 

@@ -26,16 +26,17 @@ def gpu_cpus_missing(candidate: Candidate) -> Iterator[Problem]:
         return
     if is_linear(slurm, candidate.release) or slurm.get("JobSubmitPlugins") or slurm.get("CliFilterPlugins"):
         return
-    shares = {
-        one.line: _share(kinds_of(slurm, one))
-        for one in slurm.partitions
-        if not one.get("DefCpuPerGPU") and not is_exclusive(one)
-    }
-    found = [one for one in slurm.partitions if shares.get(one.line, 0) > 1]
-    if found:
-        message = f"no DefCpuPerGPU for {named(found)}: a job that asks for GPUs only gets one CPU a task"
-        hint = f"DefCpuPerGPU={shares[found[0].line]}, the node's CPUs by its GPUs, or less"
-        yield Problem(found[0], message, hint)
+    # By name, as a partition may wrongly stand twice.
+    by_share: dict[int, dict[str, Record]] = {}
+    for one in slurm.partitions:
+        if not one.get("DefCpuPerGPU") and not is_exclusive(one):
+            by_share.setdefault(_share(kinds_of(slurm, one)), {}).setdefault(one.name, one)
+    for share, found in by_share.items():
+        if share > 1:
+            first, names = next(iter(found.values())), named(found.values())
+            message = f"no DefCpuPerGPU for {names}: a job that asks for GPUs only gets one CPU a task"
+            hint = f"DefCpuPerGPU={share} for {names}, the node's CPUs by its GPUs, or less"
+            yield Problem(first, message, hint)
 
 
 @rule("gpu-cpus-too-many", "warning")

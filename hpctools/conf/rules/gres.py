@@ -15,9 +15,13 @@ from hpctools.conf.gres import (
     detections,
     environment_flags,
     file_pair,
+    node_gres,
     node_names,
     parse_count,
+    unread_lists,
+    wanted,
 )
+from hpctools.conf.host_lists import HINT
 from hpctools.conf.rules import rule
 from hpctools.slurm.conf_text import Line, Pair
 from hpctools.slurm.releases import at_least
@@ -58,6 +62,14 @@ def gres_without_name(candidate: Candidate) -> Iterator[Problem]:
     for line in _records(candidate):
         if not line.get("Name") and not line.get("AutoDetect"):
             yield Problem(line, "has no Name: this line is ignored", "add Name=gpu, or what else it is for")
+
+
+@rule("gres-node-list", "error")
+def gres_node_list(candidate: Candidate) -> Iterator[Problem]:
+    for line in unread_lists(candidate):
+        pair = line.pairs[0]
+        message = f"{pair.key}={pair.value[:80]} is no list of nodes: this line holds for none"
+        yield Problem(line, message, HINT)
 
 
 @rule("gres-node-unknown", "warning")
@@ -187,16 +199,20 @@ def gres_count_invalid(candidate: Candidate) -> Iterator[Problem]:
 def gres_gpu_without_file(candidate: Candidate) -> Iterator[Problem]:
     """Alone, a line without a device means nothing to slurmd but where AutoDetect finds the device."""
     gres = candidate.conf("gres.conf")
-    if not gres or gres.partial:
+    if not gres or gres.partial or not any(_records(candidate)):
         return
-    pairs = (line.get("AutoDetect") for line in gres.lines)
-    if any(pair and detection(pair.value, candidate.release) not in (None, "off") for pair in pairs):
-        return
-    for line in _records(candidate):
-        pair = line.get("Name")
-        if pair and pair.value.lower() == "gpu" and not file_pair(line):
-            message = "a GPU without File and without AutoDetect is ignored, and its node drained"
-            yield Problem(pair, message, "File=/dev/nvidia[0-7], or AutoDetect")
+    said: set[int] = set()
+    for node in node_gres(candidate):
+        if node.detect not in (None, "off") or (
+            node.record and "gpu" not in wanted(node.record.value("Gres"))
+        ):
+            continue
+        for line in node.lines:
+            if line.name == "gpu" and not line.has_file and line.order not in said:
+                said.add(line.order)
+                message = f"a GPU without File, and without AutoDetect for {node.shown}"
+                hint = "File=/dev/nvidia[0-7], or AutoDetect"
+                yield Problem(line.at, f"{message}, is ignored, and the node drained", hint)
 
 
 @rule("gres-flags-unknown", "warning")

@@ -18,6 +18,7 @@ from hpctools.conf.gres import (
     environment_flags,
     file_pair,
     node_gres,
+    unread_lists,
     wanted,
 )
 from hpctools.conf.rules import rule
@@ -134,7 +135,8 @@ def gres_less_than_slurm(candidate: Candidate) -> Iterator[Problem]:
 
 @rule("gres-gpu-without-device", "error")
 def gres_gpu_without_device(candidate: Candidate) -> Iterator[Problem]:
-    if not candidate.conf("gres.conf") and not candidate.complete:
+    # What a list that cannot be read was meant for is not known.
+    if unread_lists(candidate) or (not candidate.conf("gres.conf") and not candidate.complete):
         return
     for node in _both(candidate):
         if not node.record or node.detect not in (None, "off"):
@@ -145,6 +147,48 @@ def gres_gpu_without_device(candidate: Candidate) -> Iterator[Problem]:
             message = f"gres.conf has no GPU for {node.shown}: one without File is ignored, the node drained"
             hint = "Name=gpu File=/dev/nvidia[0-7], or AutoDetect, in gres.conf"
             yield Problem(node.record.where("Gres"), message, hint)
+
+
+@rule("gres-shared-count", "fatal")
+def gres_shared_count(candidate: Candidate) -> Iterator[Problem]:
+    """_merge_gres2 adds what gres.conf lacks as a record without File; _build_shared_list then wants that
+    one alone.
+    """
+    if unread_lists(candidate) or (not candidate.conf("gres.conf") and not candidate.complete):
+        return
+    said: set[int] = set()
+    for node in _both(candidate):
+        for name, asked in wanted(node.record.value("Gres")).items() if node.record else ():
+            lines = [line for line in node.lines if line.name == name]
+            if name not in SHARED & _gres_types(candidate) or any(line.count is None for line in lines):
+                continue
+            if not node.record or _is_one(asked, lines):
+                continue
+            have = sum(line.count or 0 for line in lines)
+            message = (
+                f"{name}: {asked.count} for {node.shown} in slurm.conf, but {have} in gres.conf: "
+                "no slurmd of these nodes starts"
+            )
+            hint = "the same number and type in both files"
+            if not lines:
+                yield Problem(node.record.where("Gres"), message, hint, "error")
+            elif lines[0].order not in said:
+                said.add(lines[0].order)
+                yield Problem(lines[0].at, message, hint)
+
+
+def _is_one(asked: Wanted, lines: list[GresLine]) -> bool:
+    """Whether a shared resource is in the end one record without File, or some that all have it."""
+    left, files = list(lines), []
+    for type, count in asked.types.items():
+        for line in [line for line in left if not type or line.type == type]:
+            if count > 0:
+                left.remove(line)
+                files.append(line.has_file)
+                count -= line.count or 0
+        if count > 0:
+            files.append(False)
+    return all(files) or len(files) == 1
 
 
 def _is_wanted(line: GresLine, asked: Wanted | None) -> bool:

@@ -48,8 +48,8 @@ def gres_partly_typed(candidate: Candidate) -> Iterator[Problem]:
     for text, record in _by_gres(candidate).items():
         for name, asked in wanted(text).items():
             if len(asked.types) > 1 and asked.types.get(""):
-                daemon = "slurmctld" if text in clouds else "slurmd of these nodes"
-                message = f"Gres={text}: some {name} have a type, others not; {daemon} stops"
+                effect = "slurmctld stops" if text in clouds else "no slurmd of these nodes starts"
+                message = f"Gres={text}: some {name} have a type, others not: {effect}"
                 severity: Severity = "fatal" if text in clouds else "error"
                 yield Problem(
                     record.where("Gres"), message, "a type for all of a name, or for none", severity

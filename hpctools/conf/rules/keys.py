@@ -6,6 +6,7 @@ command.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -45,16 +46,20 @@ def removed_key(candidate: Candidate) -> Iterator[Problem]:
         past = ever(scope, key)
         if not past or key in known(scope, candidate.release):
             continue
-        newer = [one.since for one in past if one.since > candidate.release]
+        if _newer(scope, key, candidate.release):
+            continue
         for line, pair in places:
-            if newer:
-                message = (
-                    f"{pair.key} {_in(scope, line, pair)} is new in {newer[0]}; {candidate.release} stops"
-                )
-                yield Problem(pair, message, "remove it, or run that release", edits=_removal(line, pair))
-            else:
-                hint, edits = _mended(scope, line, pair)
-                yield Problem(pair, f"{pair.key} is gone since {past[-1].gone_since}", hint, edits=edits)
+            hint, edits = _mended(scope, line, pair)
+            yield Problem(pair, f"{pair.key} is gone since {past[-1].gone_since}", hint, edits=edits)
+
+
+@rule("newer-key", "fatal")
+def newer_key(candidate: Candidate) -> Iterator[Problem]:
+    for scope, key, places in _keys(candidate):
+        since = "" if key in known(scope, candidate.release) else _newer(scope, key, candidate.release)
+        for line, pair in places if since else ():
+            message = f"{pair.key} {_in(scope, line, pair)} is new in {since}; {candidate.release} stops"
+            yield Problem(pair, message, "remove it, or run that release", edits=_removal(line, pair))
 
 
 @rule("defunct-key", "error")
@@ -76,7 +81,10 @@ def unreadable_line(candidate: Candidate) -> Iterator[Problem]:
             elif line.rest:
                 after = f" after {line.pairs[-1].key}" if line.pairs else ""
                 message = f"{line.rest[:60]!r}{after} is no key=value"
-                yield Problem(line, message, "quote a value that has spaces; a comment begins with #")
+                hint = "quote a value that has spaces; a comment begins with #"
+                if line.rest.startswith("\ufeff"):
+                    hint = "remove the byte order mark at its beginning"
+                yield Problem(line, message, hint)
 
 
 @rule("several-keys", "fatal")
@@ -136,8 +144,10 @@ def include_missing(candidate: Candidate) -> Iterator[Problem]:
         name = line.include or ""
         elsewhere = os.path.isabs(name) and os.path.dirname(name) not in folders
         message = f"Include {name}: {why}"
-        if candidate.complete and not elsewhere:
-            yield Problem(line, message, "add the file; slurmctld waits a minute for it, and stops")
+        if candidate.complete and not elsewhere and why != os.strerror(errno.EACCES):
+            missing = why == os.strerror(errno.ENOENT)
+            waits = "add the file; slurmctld waits a minute for it, and stops"
+            yield Problem(line, message, waits if missing else "remove the line, or name another file")
         else:
             yield Problem(line, message, "what it says was not judged", severity="warning")
 
@@ -149,6 +159,11 @@ def _read(candidate: Candidate) -> Iterator[Conf]:
     for kind, conf in candidate.confs.items():
         if kind != "topology.conf" or topology.conf_file(candidate) is conf:
             yield conf
+
+
+def _newer(scope: str, key: str, release: str) -> str:
+    """The first release after this one that has a key; "" where none is new then."""
+    return next((one.since for one in ever(scope, key) if one.since > release), "")
 
 
 Keys = list[tuple[str, str, list[tuple[Line, Pair]]]]

@@ -47,6 +47,29 @@ def array_larger_than_job_count(candidate: Candidate) -> Iterator[Problem]:
         yield Problem(pair, message, "a MaxJobCount much larger than MaxArraySize")
 
 
+@rule("default-time-above-max", "warning")
+def default_time_above_max(candidate: Candidate) -> Iterator[Problem]:
+    slurm = candidate.slurm
+    for one in slurm.partitions if slurm else ():
+        pair, most = one.get("DefaultTime"), one.get("MaxTime")
+        default_s, max_s = limit_s(one, "DefaultTime"), limit_s(one)
+        if pair and most and default_s is not None and max_s is not None and max_s < default_s < UNLIMITED_S:
+            message = (
+                f"{pair.key}={pair.value} of {one.name} is more than {most.key}={most.value}, which counts"
+            )
+            yield Problem(pair, message, f"at most {most.value}")
+
+
+@rule("propagated-limits-ignored", "warning")
+def propagated_limits_ignored(candidate: Candidate) -> Iterator[Problem]:
+    slurm = candidate.slurm
+    pair = slurm.get("PropagateResourceLimits") if slurm else None
+    other = slurm.get("PropagateResourceLimitsExcept") if slurm else None
+    if pair and other:
+        message = f"{pair.key}={pair.value} is ignored beside {other.key}={other.value}"
+        yield Problem(pair, message, "keep one of them")
+
+
 @rule("time-limit-missing", "warning")
 def time_limit_missing(candidate: Candidate) -> Iterator[Problem]:
     slurm = candidate.slurm

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from hpctools.conf.candidate import Candidate, Conf, Record
 from hpctools.conf.finding import Problem
-from hpctools.conf.host_lists import count, why_refused
+from hpctools.conf.host_lists import HINT, count, why_refused
 from hpctools.conf.rules import rule
 from hpctools.errors import ParseError
 from hpctools.slurm import hostlist
@@ -57,7 +57,7 @@ def node_list(candidate: Candidate) -> Iterator[Problem]:
             why = why_refused(pair.value, candidate.release) if "[" in pair.value else ""
             # Slurm puts ports in brackets itself.
             if why and not (pair.key.lower() == "port" and pair.value[0] != "["):
-                yield Problem(pair, f"{pair.key}={pair.value[:80]} is no list of hosts: {why}")
+                yield Problem(pair, f"{pair.key}={pair.value[:80]} is no list of hosts: {why}", HINT)
 
 
 @rule("duplicate-node", "fatal")

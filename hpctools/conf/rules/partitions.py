@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hpctools.conf.candidate import Candidate, Conf, Record
 from hpctools.conf.finding import Problem
-from hpctools.conf.host_lists import why_refused
+from hpctools.conf.host_lists import HINT, has_stray_bracket, why_refused
 from hpctools.conf.rules import rule
 from hpctools.conf.rules.nodes import names_are_known, some, unknown
 from hpctools.conf.rules.numbers import is_too_long
@@ -21,6 +21,8 @@ _STATES = ("DOWN", "UP", "DRAIN", "INACTIVE")
 _SELECT = ("CR_CORE", "CR_SOCKET")
 _EXCLUSIVE = ("NO", "NONE", "NODE", "USER", "TOPO")
 _SHARED = re.compile(r"no|exclusive|yes|force|(?:yes|force):.*", re.IGNORECASE | re.DOTALL)
+# hostlist_push there does not look whether the list of a NodeSet could be read.
+_UNREAD_SET_CRASHES = ("23.11", "24.05", "24.11", "25.05")
 _HIGHEST = 2**32 - 1
 # Since then an unknown QOS ends slurmctld; before, it was ignored.
 _QOS_CHECKED_SINCE = "25.11"
@@ -127,15 +129,24 @@ def _wrong_nodes(slurm: Conf, pair: Pair, sets: Mapping[str, list[Line]], releas
     if text.upper() == "ALL":
         return
     if why := why_refused(text, release):
-        yield Problem(pair, f"{pair.key}={pair.value[:80]} is no list of nodes: {why}")
+        yield Problem(pair, f"{pair.key}={pair.value[:80]} is no list of nodes: {why}", HINT)
         return
     if not names_are_known(slurm) or "{" in text:
+        return
+    if problem := _stray_bracket(pair, sets):
+        yield problem
         return
     names = unknown(slurm, text)
     for name in names:
         for line in sets.get(name, ()):
             nodes = line.get("Nodes")
-            if nodes and nodes.value.upper() != "ALL" and (missing := unknown(slurm, nodes.value)):
+            if nodes is None:
+                continue
+            if why := why_refused(nodes.value, release):
+                yield _unread_set(nodes, why, release)
+            elif problem := _stray_bracket(nodes, sets):
+                yield problem
+            elif nodes.value.upper() != "ALL" and (missing := unknown(slurm, nodes.value)):
                 yield Problem(nodes, *_no_node(missing))
     names = [name for name in names if name not in sets]
     missing = [name for name in names if name.upper() != "ALL"]
@@ -143,6 +154,21 @@ def _wrong_nodes(slurm: Conf, pair: Pair, sets: Mapping[str, list[Line]], releas
         yield Problem(pair, "ALL stands for all nodes only where it stands alone", "Nodes=ALL")
     if missing:
         yield Problem(pair, *_no_node(missing))
+
+
+def _stray_bracket(pair: Pair, sets: Mapping[str, list[Line]]) -> Problem | None:
+    """Of nodes whose names have no brackets, such a word is none. A NodeSet may be called so."""
+    if not has_stray_bracket(pair.value) or any(map(has_stray_bracket, sets)):
+        return None
+    message = f"{pair.key}={pair.value[:80]} is no list of nodes: a bracket is missing, or one too many"
+    return Problem(pair, message, HINT)
+
+
+def _unread_set(pair: Pair, why: str, release: str) -> Problem:
+    crashes = release in _UNREAD_SET_CRASHES
+    effect = "slurmctld crashes" if crashes else "the set has no nodes"
+    message = f"{pair.key}={pair.value[:80]} is no list of nodes, and {effect}: {why}"
+    return Problem(pair, message, HINT, "fatal" if crashes else "error")
 
 
 def _no_node(names: Sequence[str]) -> tuple[str, str]:

@@ -86,6 +86,8 @@ _TRANSLATED = {
 }
 # Since then auth/slurm also makes the credentials of jobs, and CredType may name it so, or cred/slurm.
 _CRED_BY_AUTH_SINCE = "23.11"
+# Only slurmd loads these.
+_OF_SLURMD = frozenset({"proctrack", "task"})
 # What does the same in releases that have the first no more.
 _SUCCESSORS = {("select", "cons_res"): "cons_tres"}
 
@@ -109,7 +111,7 @@ def unknown_plugin(candidate: Candidate) -> Iterator[Problem]:
         if name.lower() in names:
             right = f"{kind}/{name.lower()}"
             edits = () if loaded.many else (set_value(pair, right),)
-            message = f"{pair.key}={word or '(empty)'}: Slurm wants it written {right}"
+            message = f"{pair.key}={word or '(empty)'}: Slurm wants it written {right}{_effect(loaded)}"
             yield Problem(pair, message, right, severity, edits)
         elif kind == "accounting_storage" and name == "mysql":
             message = f"{pair.key}={word} is for slurmdbd.conf only"
@@ -121,29 +123,33 @@ def unknown_plugin(candidate: Candidate) -> Iterator[Problem]:
                 message = f"{pair.key}: Slurm has no {kind}/{name}; the site must have built it"
                 yield Problem(pair, message, hint, "warning")
             else:
-                yield Problem(pair, f"{pair.key}: Slurm has no plugin {word or '(empty)'}", hint, severity)
+                message = f"{pair.key}: Slurm has no plugin {word or '(empty)'}{_effect(loaded)}"
+                yield Problem(pair, message, hint, severity)
 
 
 @rule("removed-plugin", "fatal")
 def removed_plugin(candidate: Candidate) -> Iterator[Problem]:
-    for pair, loaded, word in _not_found(candidate):
-        kind, name = loaded.kind, _name(loaded, word)
-        last = plugin_last_release(kind, name)
-        if last is None or (kind, name) == ("accounting_storage", "mysql"):
+    for pair, loaded, name in _of_others(candidate):
+        kind, last = loaded.kind, plugin_last_release(loaded.kind, name)
+        if not last or not at_least(candidate.release, last):
             continue
-        if name in plugins(kind, candidate.release):
-            continue
-        since = next((one for one in RELEASES if name in plugins(kind, one)), last)
-        if at_least(candidate.release, since):
-            when = f"is gone since {gone_since(last)}"
-        else:
-            when = f"is new in {since}"
         successor = _SUCCESSORS.get((kind, name))
         hint = (
             f"{kind}/{successor}, which does the same" if successor else f"remove {pair.key}, or take another"
         )
         edits: tuple[Edit, ...] = (set_value(pair, f"{kind}/{successor}"),) if successor else ()
-        yield Problem(pair, f"{kind}/{name} {when}", hint, _severity(loaded, candidate.release), edits)
+        message = f"{kind}/{name} is gone since {gone_since(last)}{_effect(loaded)}"
+        yield Problem(pair, message, hint, _severity(loaded, candidate.release), edits)
+
+
+@rule("newer-plugin", "fatal")
+def newer_plugin(candidate: Candidate) -> Iterator[Problem]:
+    for pair, loaded, name in _of_others(candidate):
+        since = next((one for one in RELEASES if name in plugins(loaded.kind, one)), candidate.release)
+        if not at_least(candidate.release, since):
+            message = f"{loaded.kind}/{name} is new in {since}{_effect(loaded)}"
+            hint = f"remove {pair.key}, or take another"
+            yield Problem(pair, message, hint, _severity(loaded, candidate.release))
 
 
 @rule("select-parameters", "fatal")
@@ -213,6 +219,21 @@ def _not_found(candidate: Candidate) -> Iterator[tuple[Pair, _Loaded, str]]:
                 # Variants of one plugin: pmix_v4, pmix_v5.
                 if not (loaded.kind == "mpi" and name.startswith("pmix")):
                     yield pair, loaded, word
+
+
+def _of_others(candidate: Candidate) -> Iterator[tuple[Pair, _Loaded, str]]:
+    """The plugins among them that other releases have, by name."""
+    for pair, loaded, word in _not_found(candidate):
+        kind, name = loaded.kind, _name(loaded, word)
+        if (kind, name) == ("accounting_storage", "mysql") or name in plugins(kind, candidate.release):
+            continue
+        if plugin_last_release(kind, name) is not None:
+            yield pair, loaded, name
+
+
+def _effect(loaded: _Loaded) -> str:
+    """What slurmctld does not notice."""
+    return ": no slurmd starts" if loaded.kind in _OF_SLURMD else ""
 
 
 def _names(kind: str, release: str) -> frozenset[str]:

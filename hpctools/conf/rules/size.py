@@ -13,8 +13,8 @@ from hpctools.slurm import hostlist
 _MOST_NAMES = 64 * 65536
 # The rules that look at no list.
 OF_ANY_SIZE = frozenset(
-    "too-many-names unknown-key removed-key defunct-key unreadable-line several-keys repeated-key value-type"
-    " include-missing".split()
+    "too-many-names unknown-key removed-key newer-key defunct-key unreadable-line several-keys repeated-key "
+    "value-type include-missing".split()
 )
 
 

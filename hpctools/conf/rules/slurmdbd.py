@@ -10,9 +10,12 @@ from hpctools.conf.candidate import Candidate, Conf
 from hpctools.conf.finding import At, Problem
 from hpctools.conf.rules import rule
 from hpctools.slurm.conf_text import Pair
-from hpctools.slurm.releases import at_least
+from hpctools.slurm.releases import at_least, plugins
 
 _TYPE = "accounting_storage/"
+_AUTH = "auth/"
+# auth_g_init: since then AuthType=munge will do.
+_AUTH_BARE_SINCE = "23.11"
 _PORT = 6819
 # Modes that slurmdbd accepts.
 _GROUP_MAY_READ = "25.11"
@@ -59,6 +62,22 @@ def slurmdbd_storage_type(candidate: Candidate) -> Iterator[Problem]:
     elif pair and pair.value == f"{_TYPE}slurmdbd":
         message = f"StorageType={pair.value} is for slurm.conf; slurmdbd needs a database"
         yield Problem(pair, message, "StorageType=accounting_storage/mysql")
+    elif pair and not _is_plugin(pair.value, _TYPE, candidate.release):
+        message = f"StorageType={pair.value or '(empty)'}: slurmdbd finds no such plugin"
+        yield Problem(pair, message, "StorageType=accounting_storage/mysql")
+
+
+@rule("slurmdbd-auth-type", "fatal")
+def slurmdbd_auth_type(candidate: Candidate) -> Iterator[Problem]:
+    conf = candidate.conf("slurmdbd.conf")
+    pair = conf.get("AuthType") if conf else None
+    if pair and pair.value:
+        name = _auth(pair.value, candidate.release)
+        if not _is_plugin(name, _AUTH, candidate.release):
+            message = f"AuthType={pair.value}: slurmdbd finds no such plugin"
+            if _is_plugin(f"{_AUTH}{name}", _AUTH, candidate.release):
+                message += f"; before {_AUTH_BARE_SINCE} it must be written with auth/"
+            yield Problem(pair, message, "AuthType=auth/munge, or what slurm.conf has")
 
 
 @rule("slurmdbd-host-missing", "error")
@@ -190,10 +209,11 @@ def slurmdbd_auth_differs(candidate: Candidate) -> Iterator[Problem]:
         return
     slurm, conf = both
     ours, theirs = slurm.value("AuthType", "auth/munge"), conf.value("AuthType", "auth/munge")
+    ours, theirs = _auth(ours, candidate.release), _auth(theirs, candidate.release)
     pair = conf.get("AuthType") or slurm.get("AuthType")
     if pair and ours.lower() != theirs.lower():
         others = f"{slurm.value('AuthAltTypes')},{conf.value('AuthAltTypes')}".lower()
-        if ours.lower() not in others and theirs.lower() not in others:
+        if not any(word.lower().removeprefix(_AUTH) in others for word in (ours, theirs)):
             message = f"AuthType is {ours} in slurm.conf and {theirs} in slurmdbd.conf"
             yield Problem(pair, message, "the same in both files")
 
@@ -226,6 +246,16 @@ def _is_part(conf: Conf) -> bool:
 def _is_open(mode: int, conf: Conf | None) -> bool:
     pair: Pair | None = conf.get("StoragePass") if conf else None
     return bool(mode & 0o004 and pair and pair.value)
+
+
+def _is_plugin(text: str, prefix: str, release: str) -> bool:
+    """Whether a release has a plugin of that whole name, case and all."""
+    return text.startswith(prefix) and text.removeprefix(prefix) in plugins(prefix[:-1], release)
+
+
+def _auth(text: str, release: str) -> str:
+    """AuthType as the release takes it: the later ones put auth/ before what has it not."""
+    return text if text.startswith(_AUTH) or not at_least(release, _AUTH_BARE_SINCE) else f"{_AUTH}{text}"
 
 
 def _is_purge(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpctools.conf.candidate import Conf
+from hpctools.conf.verify import secrets
 from hpctools.conf.verify.value import Replacement
 from hpctools.slurm import conf_text
 from hpctools.slurm.conf_text import Edit, Line, Pair
@@ -18,7 +19,8 @@ class Change:
 
 def replaced(conf: Conf, line: Line, pair: Pair, new: str, kind: str) -> Change:
     """Another value for a pair; "" takes the pair out, and leaves its lines in number."""
-    told = Replacement(pair.path, pair.line, pair.key, pair.value, new, kind)
+    old = secrets.shown(pair.key, pair.value)
+    told = Replacement(pair.path, pair.line, pair.key, old, new, kind)
     if new:
         return Change(conf_text.set_value(pair, new), told)
     return Change(Edit(pair.key_start, pair.end, _line_ends(conf, line, pair.key_start, pair.end)), told)

@@ -62,6 +62,7 @@ def node_checks(
         configured = record.value("Gres")
         found = _gres_found(cluster, one.name) if configured else []
         problems = list(_gres_problems(one, configured, found))
+        gres_ok = not any(problem.severity == "error" for problem in problems)
         state = node.state if node else ("MISSING",)
         reason = node.reason if node else ""
         if not registered:
@@ -82,6 +83,7 @@ def node_checks(
                 reason,
                 configured,
                 ",".join(_gres_text(gres) for gres in found),
+                gres_ok,
                 registered and not _SICK & set(state),
             ),
             problems,

@@ -60,7 +60,7 @@ def _moved(value: str, ground: Ground) -> str:
 
 def _detected(conf: Conf, slurm: Conf, name: str, ground: Ground) -> Iterator[str]:
     """The lines for the GPUs of a node on which AutoDetect would look, and no file is named."""
-    lines = [line for line in conf.lines if _is_for(line, name)]
+    lines = [line for line in conf.lines if is_for(line, name)]
     if not any(_detects(conf, line) for line in lines) or any(
         _is_gpu(line) and _files(line) for line in lines
     ):
@@ -86,7 +86,8 @@ def _files(line: Line) -> bool:
     return bool(line.get("File") or line.get("MultipleFiles"))
 
 
-def _is_for(line: Line, name: str) -> bool:
+def is_for(line: Line, name: str) -> bool:
+    """Whether a line of gres.conf is for the node of this name."""
     nodes = line.value("NodeName")
     if nodes is None:
         return True
@@ -106,5 +107,5 @@ def _detects(conf: Conf, line: Line) -> bool:
 
 def _autodetect_line(conf: Conf, name: str) -> int:
     """The line that switched it on."""
-    lines = [line.number for line in conf.lines if line.get("AutoDetect") and _is_for(line, name)]
+    lines = [line.number for line in conf.lines if line.get("AutoDetect") and is_for(line, name)]
     return lines[-1] if lines else 1

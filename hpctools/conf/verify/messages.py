@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from hpctools.conf.candidate import Candidate, Conf
 from hpctools.conf.finding import At, Finding, Place, Severity
+from hpctools.conf.verify import named, secrets
 from hpctools.errors import ParseError
 from hpctools.slurm import hostlist
 
@@ -45,19 +46,22 @@ NOISE = re.compile(
 STALL = re.compile(r"cannot stat file (\S+): .*retrying in 1sec up to 60sec")
 _FILE_LINE = re.compile(r"in file (\S+) line (\d+)")
 _PARSE_ERROR = re.compile("Parse error in file")
-_REFUSED = re.compile(r"unrecognized key|Parse error in file|\"Include\" failed in file")
+_REFUSED = re.compile(
+    r"unrecognized key|Parse error in file|\"Include\" failed in file"
+    r"|Bad SelectTypeParameter|is not a valid option for"
+)
 _WITHOUT_REASON = re.compile(r"Unable to process configuration file|Could not open/read/parse \S+\.conf")
 _UNKNOWN_KEY = re.compile(r"unrecognized key: (\S+)")
 _PARTITION = re.compile(r"partition[ =]+\(?'?([\w.-]+)", re.IGNORECASE)
 _NODES = re.compile(r"(?:Node(?:Name)?s?[ =]+|from )\[?([\w.-]+(?:\[[\d,-]+\])?)", re.IGNORECASE)
 _SETTING = re.compile(r"\b([A-Za-z]\w+)=(\S+)")
-_SWITCH = re.compile(r"(?:switch|block|ring)[ =]+\(?'?([\w.-]+)", re.IGNORECASE)
-_PLUGIN = re.compile(r"\b([a-z]\w*/\w+)\b")
+_PLUGIN = re.compile(r"\b(?!gres/)([a-z]\w*/\w+)\b")
 # A key's name is told from a word by its second capital.
 _KEY = re.compile(r"\b[A-Z][a-z]*[A-Z]\w+\b")
 _FILE = re.compile(r"\b(topology\.conf|topology\.yaml|gres\.conf|cgroup\.conf|acct_gather\.conf)\b")
 # What a message means by a plain word.
 _MEANT = {
+    "cgroup plugin": ("CgroupPlugin",),
     "topology": ("TopologyPlugin",),
     "node selection": ("SelectType",),
     "default partition": ("PartitionName",),
@@ -86,18 +90,19 @@ class Locator:
         self.slurm = main or candidate.confs["slurm.conf"]
         self.confs = [main] if main else [self.slurm, *candidate.confs.values()]
 
-    def place(self, message: str) -> Place:
-        """The most precise there is; slurm.conf's first line where the message names nothing."""
-        return next(self._places(message), At(self.slurm.path))
+    def place(self, message: str, node: str = "") -> Place:
+        """The most precise there is; slurm.conf's first line where the message names nothing. node: whose
+        slurmd said it."""
+        return next(self._places(message, node), At(self.slurm.path))
 
     def told(self, message: str) -> str:
         """message with the candidate's own paths."""
         for path in sorted(self.origin, key=len, reverse=True):
             message = message.replace(path, self.origin[path])
         # A line that is quoted has what was added to it.
-        return re.sub(r" NodeAddr=239\.[\d.,\[\]-]+", "", message)
+        return secrets.without(re.sub(r" NodeAddr=239\.[\d.,\[\]-]+", "", message))
 
-    def _places(self, message: str) -> Iterator[Place]:
+    def _places(self, message: str, node: str) -> Iterator[Place]:
         if match := _FILE_LINE.search(message):
             yield At(self.origin.get(match[1], self.slurm.path), int(match[2]))
         if match := STALL.search(message):
@@ -106,18 +111,21 @@ class Locator:
             yield from self._key(match[1])
         for match in _PARTITION.finditer(message):
             yield from (line for line in self.slurm.all("PartitionName") if line.pairs[0].value == match[1])
+        yield from named.of_topology(self.candidate, message)
+        yield from named.of_gres(self.candidate.conf("gres.conf"), message, node)
         for match in _NODES.finditer(message):
             yield from self._node(match[1])
-        for match in _SWITCH.finditer(message):
-            yield from self._topology(match[1])
         for key, value in _SETTING.findall(message):
             yield from self._setting(key, value)
         if "SHARING configuration" in message and (gres := self.candidate.conf("gres.conf")):
             yield from (line for line in gres.lines if line.value("Name") in ("shard", "mps"))
-        for match in _PLUGIN.finditer(message):
-            yield from self._value(match[1])
+        yield from named.of_quoted(self.candidate, self.confs, message)
         for word in _KEY.findall(message):
             yield from self._key(word)
+            # "PrologFlag Serial is incompatible with ..."
+            yield from self._key(f"{word}s")
+        for match in _PLUGIN.finditer(message):
+            yield from self._value(match[1])
         for match in _FILE.finditer(message):
             if match[1] in self.candidate.confs or match[1] in self.candidate.yamls:
                 yield At(os.path.join(os.path.dirname(self.slurm.path), match[1]))
@@ -158,12 +166,6 @@ class Locator:
         if first and (record := self.slurm.node_of.get(first[0])):
             yield record.at
 
-    def _topology(self, name: str) -> Iterator[Place]:
-        conf = self.candidate.conf("topology.conf")
-        for line in conf.lines if conf else ():
-            if line.pairs and line.pairs[0].value == name:
-                yield line
-
     def _missing(self, path: str) -> Iterator[Place]:
         """The Include that names a file, or the key that asks for it."""
         name = os.path.basename(path)
@@ -192,9 +194,9 @@ def findings(text: str, daemon: str, locator: Locator) -> list[Finding]:
 
     Messages about one line that differ in numbers only, as for each node of a list, are one problem.
     """
-    rule = daemon.partition("-")[0]
+    rule, _, node = daemon.partition("-")
     groups: dict[tuple[str, int, str], list[Finding]] = {}
-    found = [finding(rule, *said, locator) for said in _blamed([*dict.fromkeys(read(text))])]
+    found = [finding(rule, *said, locator, node=node) for said in _blamed([*dict.fromkeys(read(text))])]
     for one in _without_echoes(found):
         message = one.message
         groups.setdefault((one.file, one.line, re.sub(r"\d+", "", message)), []).append(one)
@@ -208,10 +210,12 @@ def _once(group: Sequence[Finding]) -> Finding:
     return replace(first, message=f"{first.message} (and {len(group) - 1} more such messages)")
 
 
-def finding(rule: str, severity: Severity, message: str, locator: Locator, hint: str = "") -> Finding:
+def finding(
+    rule: str, severity: Severity, message: str, locator: Locator, hint: str = "", node: str = ""
+) -> Finding:
     if not hint:
         hint = next((text for pattern, text in _HINTS.items() if re.search(pattern, message)), "")
-    where = locator.place(message)
+    where = locator.place(message, node)
     return Finding(where.path, where.line, severity, rule, locator.told(message), hint)
 
 

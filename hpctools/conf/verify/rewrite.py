@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hpctools.conf import load
 from hpctools.conf.candidate import Candidate, Conf
 from hpctools.conf.verify import gres, nodes, table
 from hpctools.conf.verify.change import Change, replaced
@@ -165,7 +166,7 @@ def _includes(conf: Conf, names: Mapping[str, str]) -> Iterator[Change]:
     for line in conf.lines:
         if line.include is None:
             continue
-        new = names.get(os.path.join(folder, conf_text.include_name(line, cluster)))
+        new = names.get(load.place_of(folder, conf_text.include_name(line, cluster)))
         if new is None or (os.path.normpath(line.include) == new):
             continue
         if "%c" in line.include and not os.path.isabs(line.include) and ".." not in line.include:

@@ -132,14 +132,14 @@ def boot_with_nodes(
     ports = cluster.reserve(len(chosen))
     started = {one.name: port for one, port in zip(chosen, ports, strict=True)}
     rewritten = rewrite.rewrite(candidate, replace(ground, started=MappingProxyType(started)))
+    locator = Locator(candidate, rewritten.origin)
     boot = _boot_again(cluster, ground, rewritten, list(started))
     if boot.partitions is None:
         said = [text for severity, text in messages.read(cluster.said("slurmctld")) if severity == "fatal"]
-        why = (said or [boot.why])[-1]
+        why = locator.told((said or [boot.why])[-1])
         found.not_verified.append(f"{_UNSEEN}: slurmctld refuses what is replaced for them: {why}")
         return
     found.told["slurm"] = rewritten.replacements
-    locator = Locator(candidate, rewritten.origin)
     with found.timed("nodes"):
         for name in started:
             cluster.start(f"slurmd-{name}")

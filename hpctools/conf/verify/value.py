@@ -56,7 +56,8 @@ class NodeCheck:
 
     alike: how many nodes have this hardware and these GRES. state: Slurm's, in lower case; registered:
     whether slurmd reached slurmctld. gres: configured, gres_found: what slurmd counted, both in
-    Slurm's words. ok: it registered and may take jobs (or is configured not to).
+    Slurm's words; gres_ok: at least as many were counted. ok: it registered and may take jobs (or is
+    configured not to).
     """
 
     name: str
@@ -68,6 +69,7 @@ class NodeCheck:
     reason: str
     gres: str
     gres_found: str
+    gres_ok: bool
     ok: bool
 
 
@@ -119,7 +121,7 @@ class Verification:
         return (
             self.boots
             and not any(problem.severity == "fatal" for problem in self.problems)
-            and all(node.ok for node in self.nodes)
+            and all(node.ok and node.gres_ok for node in self.nodes)
             and all(partition.ok for partition in self.partitions)
             and not any(canary.state == "failed" for canary in self.canaries)
         )

@@ -179,3 +179,44 @@ def test_counts_have_units(text: str, count: int | None) -> None:
 def test_what_is_written_is_wanted(types: dict[str, int]) -> None:
     text = ",".join(f"gpu:{type}:{count}" if type else f"gpu:{count}" for type, count in types.items())
     assert wanted(text)["gpu"].types == types
+
+
+@pytest.mark.parametrize(
+    ("node", "shared", "good"),
+    [
+        ("shard:10", "Name=shard Count=8", False),
+        ("shard:8", "Name=shard Count=10", True),
+        ("shard:8", "Name=shard Count=8", True),
+        ("shard:a:4,shard:b:4", "Name=shard Type=a Count=4", False),
+        ("shard:8", "Name=shard Count=4 File=/dev/nvidia[0-3]", False),
+        ("shard:8", "Name=shard Count=8 File=/dev/nvidia[0-3]", True),
+        ("shard:8", "Name=shard Type=x Count=8", True),
+        ("shard:x:8", "Name=shard Count=8", True),
+        ("mps:400", "Name=mps Count=200", False),
+    ],
+)
+def test_what_slurmd_says_to_shards(node: str, shared: str, good: bool, tmp_path: Path) -> None:
+    """What `slurmd -G` of 22.05.8 did with each."""
+    gres = f"Name=gpu File=/dev/nvidia[0-3]\n{shared}\n"
+    found = rules(tmp_path, f"Gres=gpu:4,{node}", gres, types="gpu,shard,mps")
+    assert found.get("gres-shared-count") == (None if good else "fatal")
+
+
+def test_shards_of_two_types_without_a_line_are_too_many_records(tmp_path: Path) -> None:
+    gres = "Name=gpu File=/dev/nvidia[0-3]\n"
+    found = rules(tmp_path, "Gres=gpu:4,shard:a:4,shard:b:4", gres, types="gpu,shard")
+    assert found["gres-shared-count"] == "error"
+    assert "gres-shared-count" not in rules(tmp_path, "Gres=gpu:4,shard:8", gres, types="gpu,shard")
+
+
+def test_the_detection_of_another_node_does_not_count(tmp_path: Path) -> None:
+    one = "NodeName=n1 AutoDetect=nvml\n"
+    assert rules(tmp_path, "Gres=gpu:4", f"{one}NodeName=n[2-4] Name=gpu Count=4\n") == {
+        "gres-gpu-without-file": "error"
+    }
+    assert not rules(tmp_path, "Gres=gpu:4", "AutoDetect=nvml\nNodeName=n[2-4] Name=gpu Count=4\n")
+
+
+def test_a_list_that_cannot_be_read_is_told_at_its_line(tmp_path: Path) -> None:
+    found = findings(tmp_path, {"slurm.conf": slurm(), "gres.conf": f"NodeName=n[1-4 {GPU}"})
+    assert [(one.rule, one.line) for one in found] == [("gres-node-list", 1)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hpctools.conf.judge import lint
 from tests.conf.rules.lines import say
 
 NODE = "NodeName=n1 CPUs=4"
@@ -54,3 +55,17 @@ def test_nodes_that_are_not_there_are_one_problem_a_list(tmp_path: Path) -> None
 def test_a_word_that_is_gone_is_gone_since_a_release(tmp_path: Path) -> None:
     (one,) = say(tmp_path, ["unknown-parameter"], NODE, "SchedulerParameters=no_env_cache")
     assert "is gone since 25.05" in one.message
+
+
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "slurm.conf"
+    path.write_bytes(b"\xef\xbb\xbfClusterName=alpha\nSlurmctldHost=head\n")
+    (found,) = [one for one in lint([str(path)], release="24.11") if one.rule == "unreadable-line"]
+    assert found.hint == "remove the byte order mark at its beginning"
+
+
+def test_a_file_that_includes_itself_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "slurm.conf"
+    path.write_text("ClusterName=alpha\nSlurmctldHost=head\nInclude slurm.conf\n")
+    (found,) = [one for one in lint([str(tmp_path)], release="24.11") if one.rule == "include-missing"]
+    assert (found.severity, found.hint) == ("fatal", "remove the line, or name another file")

@@ -9,7 +9,7 @@ import pytest
 from tests.conf.rules.lines import say
 
 NODE = "NodeName=n1 CPUs=4"
-PLUGINS = ("unknown-plugin", "removed-plugin")
+PLUGINS = ("unknown-plugin", "removed-plugin", "newer-plugin")
 
 
 @pytest.mark.parametrize("value", ["munge", "auth/munge", "slurm", "cred/slurm", "auth/slurm"])

@@ -79,3 +79,30 @@ def test_the_base_path_is_outside_of_what_is_private(
 ) -> None:
     found = alone(tmp_path, "job_container.conf", text, release)
     assert ("fatal" in found.values()) is fatal, found
+
+
+@pytest.mark.parametrize(
+    ("line", "release", "rule"),
+    [
+        ("AuthType=munge", "22.05", "slurmdbd-auth-type"),
+        ("AuthType=munge", "23.02", "slurmdbd-auth-type"),
+        ("AuthType=munge", "23.11", None),
+        ("AuthType=auth/munge", "22.05", None),
+        ("AuthType=auth/slurm", "23.02", "slurmdbd-auth-type"),
+        ("StorageType=mysql", "22.05", "slurmdbd-storage-type"),
+        ("StorageType=mysql", "26.05", "slurmdbd-storage-type"),
+        ("StorageType=accounting_storage/MySQL", "26.05", "slurmdbd-storage-type"),
+        ("StorageType=accounting_storage/none", "22.05", None),
+    ],
+)
+def test_a_plugin_must_be_named_as_the_release_has_it(
+    line: str, release: str, rule: str | None, tmp_path: Path
+) -> None:
+    found = alone(tmp_path, "slurmdbd.conf", f"{DBD}{line}\n", release)
+    assert [name for name, severity in found.items() if severity == "fatal"] == ([rule] if rule else [])
+
+
+def test_munge_is_auth_munge_since_it_is_taken(tmp_path: Path) -> None:
+    assert not both(tmp_path, SLURM, f"{DBD}AuthType=munge\n")
+    assert not both(tmp_path, f"{SLURM}AuthType=munge\n", f"{DBD}AuthType=auth/munge\n")
+    assert both(tmp_path, SLURM, f"{DBD}AuthType=auth/slurm\n") == {"slurmdbd-auth-differs"}

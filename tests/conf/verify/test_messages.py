@@ -23,10 +23,23 @@ Include nodes.conf
 Include absent.conf
 PartitionName=cpu Nodes=n[1-4]
 PartitionName=gpu Nodes=g[1-4] AllowQOS=high MaxTime=1:00:00
+PrologFlags=Alloc,Nonsense
+SelectTypeParameters=CR_Nonsense
+PriorityWeightTRES=CPU=1,GRES/foo=2
+AccountingStorageTRES=gres/gpu
+GresTypes=shard
+ProctrackType=cgroup
 """
 NODES = "NodeName=n[1-4] CPUs=4\n\nNodeName=g[1-4] \\\n  CPUs=8 Foo=1\nNodeName=localmachine[ CPUs=1\n"
-TOPOLOGY = "SwitchName=s1 Nodes=n[1-4]\nSwitchName=s2 Nodes=g[1-9]\n"
-GRES = "Name=gpu Cores=0-3\nName=gpu Cores=4-7\nName=shard Count=8\n"
+TOPOLOGY = "SwitchName=s1 Nodes=n[1-4]\nSwitchName=s2 Nodes=g[1-9]\nSwitchName=s3 Switches=s[1-7]\n"
+GRES = """\
+Name=gpu Cores=0-3
+Name=gpu Cores=4-7
+Name=shard Count=8
+NodeName=g[1-2] Name=nic Count=4 File=/dev/nic[0-7]
+NodeName=g[3-4] Name=nic Count=2 File=/dev/nic[0-7]
+NodeName=g[3-4] Name=fpga Count=2
+"""
 NO_FILE = "No such file or directory, retrying in 1sec up to 60sec"
 
 
@@ -59,6 +72,20 @@ def told(log: str, locator: Locator) -> list[Finding]:
         ("fatal: Unable to create NodeName list from localmachine[", "nodes.conf", 5),
         ("error: switch s2 has invalid node", "topology.conf", 2),
         ("error: Invalid GRES data for gpu, Cores=[4-7]", "gres.conf", 2),
+        ("fatal: Switch configuration s3 has invalid child (s7)", "topology.conf", 3),
+        ("fatal: Invalid node name (g9) in switch config (s2)", "topology.conf", 2),
+        ('fatal: Node "g7" specified in topology.conf but slurmctld has no record', "topology.conf", 2),
+        ('error: _find_node_record: lookup failure for node "g9"', "topology.conf", 2),
+        ("fatal: Switch configuration is not a tree", "topology.conf", 1),
+        ("error: WARNING: switches lack access to 2 nodes: x[1-2]", "topology.conf", 1),
+        ("error: Invalid PrologFlag: Nonsense", "slurm.conf", 10),
+        ("error: PrologFlag Serial is incompatible with RunInJob", "slurm.conf", 10),
+        ("error: Bad SelectTypeParameter: CR_Nonsense", "slurm.conf", 11),
+        ("error: TRES weight 'GRES:foo' is not a configured TRES type.", "slurm.conf", 12),
+        ("fatal: failed to parse tres weights str 'CPU=1,GRES/foo=2'", "slurm.conf", 12),
+        ("fatal: GresTypes: gres/'shared' requires that gres/gpu also be configured", "slurm.conf", 14),
+        ("error: cannot find proctrack plugin for cgroup", "slurm.conf", 15),
+        ('error: gres/fpga lacks "File=" parameter for node g3', "gres.conf", 6),
         ('error: SHARING configuration lacks "File" specification', "gres.conf", 3),
         (f"error: s_p_parse_file: cannot stat file /sandbox/etc/absent.conf: {NO_FILE}", "slurm.conf", 7),
         (f"error: s_p_parse_file: cannot stat file /sandbox/etc/topology.conf: {NO_FILE}", "slurm.conf", 4),
@@ -70,6 +97,39 @@ def test_a_message_stands_where_its_cause_is(locator: Locator, message: str, fil
         (found,) = told(log, locator)
         assert (Path(found.file).name, found.line) == (file, line)
         assert found.severity == message.partition(":")[0]
+
+
+@pytest.mark.parametrize(("node", "line"), [("g1", 4), ("g4", 5)])
+def test_what_a_slurmd_says_of_a_gres_stands_at_the_line_for_its_node(
+    locator: Locator, node: str, line: int
+) -> None:
+    log = "slurmd: fatal: Invalid GRES record for nic, count does not match File value\n"
+    (found,) = messages.findings(log, f"slurmd-{node}", locator)
+    assert (Path(found.file).name, found.line, found.rule) == ("gres.conf", line, "slurmd")
+
+
+def test_a_switch_of_topology_yaml_is_found(tmp_path: Path) -> None:
+    text = "- topology: t\n  tree:\n    switches:\n    - switch: a\n      nodes: n[1-9]\n    - switch: b\n"
+    found = Locator(candidate(tmp_path, "26.05", slurm_conf=SLURM, topology_yaml=text), {})
+    for message, line in (("fatal: switch b has no nodes", 6), ("fatal: Invalid node (n9) in switch x", 5)):
+        (one,) = told(message, found)
+        assert (Path(one.file).name, one.line) == ("topology.yaml", line)
+
+
+def test_a_value_that_stands_twice_is_no_place(tmp_path: Path) -> None:
+    text = "ClusterName=c\nSlurmctldHost=ctl\nMailDomain=same\nEpilog=same\n"
+    (one,) = told("error: invalid: same\n", Locator(candidate(tmp_path, slurm_conf=text), {}))
+    assert one.line == 1
+
+
+@pytest.mark.parametrize(
+    "quoted", ["StoragePass=s3cret", 'JobCompPass="s3cret s3cret"', "AuthInfo=key=s3cret"]
+)
+def test_a_line_that_is_quoted_is_without_its_secrets(locator: Locator, quoted: str) -> None:
+    log = f"slurmctld: error: Parse error in file /sandbox/etc/slurm.conf line 2: {quoted} oops\n"
+    (one,) = told(log, locator)
+    assert "s3cret" not in str(one)
+    assert one.message.endswith("=(hidden) oops")
 
 
 def test_paths_are_the_candidates_own(locator: Locator, tmp_path: Path) -> None:

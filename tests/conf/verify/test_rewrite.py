@@ -177,6 +177,71 @@ def test_slurmdbd_is_the_candidates_own_where_it_has_one(tmp_path: Path) -> None
     assert {one.key for one in told} >= {"DbdHost", "StoragePass", "DbdPort"}
 
 
+@pytest.mark.parametrize(
+    ("release", "line"),
+    [
+        ("22.05", "ProctrackType=cgroup"),
+        ("26.05", "SwitchType=hpe_slingshot"),
+        ("22.05", "AuthType=none"),
+        ("24.11", "AuthAltTypes=auth/jwt,auth/jtw"),
+        ("24.11", "JobCompType=mysql"),
+        ("24.11", "TaskPlugin=task/Cgroup"),
+        ("24.11", "UsePAM=maybe"),
+        ("24.11", "SlurmctldPort=many"),
+        ("24.11", "SlurmctldSyslogDebug=loud"),
+    ],
+)
+def test_a_value_that_the_release_refuses_stays(tmp_path: Path, release: str, line: str) -> None:
+    key, _, value = line.partition("=")
+    ground = replace(started(n1=17000), release=release)
+    assert rewritten(tmp_path, f"{BASE}{line}\n", ground)[key] == value
+
+
+@pytest.mark.parametrize(
+    ("release", "line", "new"),
+    [
+        ("22.05", "TaskPlugin=cgroup,affinity", "task/none"),
+        ("22.05", "AcctGatherEnergyType=rapl", "acct_gather_energy/none"),
+        ("24.11", "AuthType=none", "auth/munge"),
+        ("24.11", "UsePAM=YES", "0"),
+        ("24.11", "SlurmctldPort=6817-6820", "16000"),
+    ],
+)
+def test_a_value_that_the_release_accepts_is_replaced(
+    tmp_path: Path, release: str, line: str, new: str
+) -> None:
+    ground = replace(started(n1=17000), release=release)
+    assert rewritten(tmp_path, f"{BASE}{line}\n", ground)[line.partition("=")[0]] == new
+
+
+def test_what_cgroup_conf_cannot_say_stays(tmp_path: Path) -> None:
+    text = "CgroupPlugin=autodetct\nConstrainCores=on\nConstrainDevices=Up\n"
+    found = candidate(tmp_path, slurm_conf=BASE, cgroup_conf=text)
+    made = rewrite.rewrite(found, GROUND).files["cgroup.conf"]
+    assert made == b"CgroupPlugin=autodetct\nConstrainCores=on\nConstrainDevices=no\n"
+    found = candidate(tmp_path, slurm_conf=BASE, cgroup_conf="CgroupPlugin=cgroup/v2\n")
+    assert rewrite.rewrite(found, GROUND).files["cgroup.conf"] == b"CgroupPlugin=disabled\n"
+
+
+def test_secrets_are_not_told(tmp_path: Path) -> None:
+    accounting = "AccountingStorageType=accounting_storage/slurmdbd\nAccountingStoragePass=s3cret\n"
+    text = (
+        f"{BASE}{accounting}AuthInfo=ttl=9,key=s3cret\nTLSParameters=k=s3cret\nAuthAltParameters=k=s3cret\n"
+    )
+    dbd = "StorageType=accounting_storage/mysql\nStoragePass=s3cret\nStorageParameters=SSL_KEY=s3cret\n"
+    found = candidate(tmp_path, slurm_conf=text, slurmdbd_conf=dbd)
+    told = [
+        *rewrite.rewrite(found, GROUND).replacements,
+        *rewrite.slurmdbd(found.conf("slurmdbd.conf"), GROUND)[1],
+    ]
+    hidden = {one.key for one in told if one.old == "(hidden)"}
+    keys = "AccountingStoragePass AuthInfo TLSParameters AuthAltParameters StoragePass StorageParameters"
+    assert hidden == set(keys.split())
+    assert "s3cret" not in repr(told)
+    found = candidate(tmp_path, slurm_conf=f"{BASE}AuthInfo=socket=/run/m,ttl=9\n")
+    assert "socket=/run/m,ttl=9" in {one.old for one in rewrite.rewrite(found, GROUND).replacements}
+
+
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode()), st.booleans())
 def test_any_bytes_are_rewritten(data: bytes, nodes: bool) -> None:
     with TemporaryDirectory() as folder:
