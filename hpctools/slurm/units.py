@@ -12,6 +12,9 @@ from hpctools.errors import ParseError
 
 # Slurm's words for "no limit" (src/common/parse_time.c: time_str2secs, secs2time_str; sinfo says "infinite").
 UNLIMITED = frozenset({"UNLIMITED", "INFINITE", "-1"})
+# Yes and no in a configuration file, in any case (s_p_handle_boolean of src/common/parse_value.c).
+YES = frozenset({"yes", "up", "true", "1"})
+NO = frozenset({"no", "down", "false", "0"})
 # What stands where a point in time is not known yet.
 UNKNOWN_TIME = frozenset({"", "UNKNOWN", "NONE", "N/A", "(NULL)", "INVALID"})
 

@@ -9,6 +9,7 @@ from hpctools.conf.finding import Problem
 from hpctools.conf.rules import rule
 from hpctools.slurm.conf_text import Pair, remove_line
 from hpctools.slurm.releases import at_least
+from hpctools.slurm.units import YES
 
 # cgroup_g_init compares exactly; the first release that knows each.
 _PLUGINS = {"autodetect": "22.05", "cgroup/v1": "22.05", "cgroup/v2": "22.05", "disabled": "24.05"}
@@ -23,7 +24,7 @@ _MOUNTED = "/sys/fs/cgroup"
 
 def is_yes(conf: Conf | None, key: str) -> bool:
     """Whether a key is set to yes, as s_p_handle_boolean reads it."""
-    return conf is not None and conf.value(key).lower() in ("yes", "up", "true", "1")
+    return conf is not None and conf.value(key).lower() in YES
 
 
 @rule("cgroup-plugin", "fatal")

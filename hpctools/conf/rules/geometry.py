@@ -14,14 +14,13 @@ from hpctools.conf.finding import Problem, Severity
 from hpctools.conf.rules import rule
 from hpctools.errors import ParseError
 from hpctools.slurm import hostlist
-from hpctools.slurm.units import parse_unsigned
+from hpctools.slurm.units import YES, parse_unsigned
 
 _SIZES = ("Boards", "Sockets", "SocketsPerBoard", "CoresPerSocket", "ThreadsPerCore", "CPUs", "Procs")
 _LOWER = tuple(key.lower() for key in _SIZES)
 # There select/cons_res and cons_tres refuse what later releases take (cons_common.c: select_p_node_init).
 _SOCKETS_AS_CPUS_REFUSED = ("22.05",)
 _CPU_BIND = frozenset("no none socket sockets ldom ldoms core cores thread threads off v verbose".split())
-_YES = ("yes", "up", "true", "1")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def no_socket_free(candidate: Candidate) -> Iterator[Problem]:
         word.upper().startswith("CR_SOCKET") for word in slurm.words("SelectTypeParameters")
     ):
         return
-    if slurm.value("SelectType").endswith("linear") or slurm.value("AllowSpecResourcesUsage").lower() in _YES:
+    if slurm.value("SelectType").endswith("linear") or slurm.value("AllowSpecResourcesUsage").lower() in YES:
         return
     for record in slurm.nodes:
         listed, counted = record.get("CpuSpecList"), record.get("CoreSpecCount")

@@ -21,11 +21,10 @@ from hpctools.conf.rules import rule
 from hpctools.errors import ParseError
 from hpctools.slurm.conf_text import Edit, Line, Pair, remove_line, remove_pair
 from hpctools.slurm.releases import RECORDS, TABLES, Key, ever, known
-from hpctools.slurm.units import parse_unsigned
+from hpctools.slurm.units import NO, YES, parse_unsigned
 
 _WITHOUT_VALUE = re.compile(r"\s*([\w.]+)\s*[-+*/]?=\s*", re.ASCII)
 _BITS = {"UINT16": 16, "UINT32": 32, "UINT64": 64}
-_BOOLEANS = ("yes", "up", "true", "1", "no", "down", "false", "0")
 
 
 @rule("unknown-key", "fatal")
@@ -230,7 +229,7 @@ def _wrong(key: Key, value: str) -> str:
             parse_unsigned(value, _BITS[key.type])
         except ParseError as error:
             return f"is not {error.what}"
-    if key.type == "BOOLEAN" and value.lower() not in _BOOLEANS:
+    if key.type == "BOOLEAN" and value.lower() not in YES | NO:
         return "is neither yes nor no"
     if key.type == "FLOAT" and value.upper() not in ("UNLIMITED", "INFINITE") and not _is_float(value):
         return "is no number"

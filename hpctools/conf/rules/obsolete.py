@@ -10,8 +10,8 @@ from hpctools.conf.finding import Problem
 from hpctools.conf.rules import rule
 from hpctools.slurm.conf_text import Edit, Line, Pair, remove_line, set_value, without_word
 from hpctools.slurm.releases import at_least, known
+from hpctools.slurm.units import YES
 
-_TRUE = ("yes", "up", "true", "1")
 _FRONTEND_UNTIL = "24.11"
 _NO_ADDR_CACHE_UNTIL = "23.02"
 _OPENMPI_LOGGED = ("22.05", "23.02")
@@ -26,7 +26,7 @@ def removed_option(candidate: Candidate) -> Iterator[Problem]:
     keys = known("slurm.conf", candidate.release)
     for line in slurm.all("AccountingStoreJobComment"):
         flags = slurm.get("AccountingStoreFlags")
-        wanted = line.pairs[0].value.lower() in _TRUE
+        wanted = line.pairs[0].value.lower() in YES
         message = "AccountingStoreJobComment is no more, whatever its value"
         hint = "AccountingStoreFlags=job_comment" if wanted else "remove it"
         last = line is slurm.all(line.key)[-1]

@@ -9,6 +9,7 @@ from hpctools.conf.finding import Problem
 from hpctools.conf.rules import rule
 from hpctools.slurm.conf_text import Edit, Line, Pair, quoted, remove_line
 from hpctools.slurm.releases import at_least
+from hpctools.slurm.units import YES
 
 _NAMESPACE_SINCE = "25.11"
 _EXCLUSIVE_SINCE = "26.05"
@@ -21,7 +22,6 @@ _PREEMPT_WORDS = {
     "preempt_strict_order": "strict_order",
     "preempt_youngest_first": "youngest_first",
 }
-_YES = ("yes", "up", "true", "1")
 
 
 @rule("renamed-option", "warning")
@@ -74,7 +74,7 @@ def _exclusiveness(pair: Pair) -> str:
     if key in ("oversubscribe", "shared"):
         return "NODE" if value == "exclusive" else ""
     kinds = {"exclusiveuser": "USER", "exclusivetopo": "TOPO"}
-    return kinds.get(key, "") if value in _YES else ""
+    return kinds.get(key, "") if value in YES else ""
 
 
 def _route(slurm: Conf) -> Iterator[Problem]:

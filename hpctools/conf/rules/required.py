@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from hpctools.conf.candidate import Candidate, Conf
 from hpctools.conf.finding import Problem, Severity
 from hpctools.conf.rules import rule
+from hpctools.slurm.units import YES
 
 # Later slurmctld starts without nodes and partitions.
 _EMPTY_IS_REFUSED = ("22.05",)
-_TRUE = ("yes", "up", "true", "1")
 
 
 @rule("cluster-name-missing", "fatal")
@@ -68,7 +68,7 @@ def no_default_partition(candidate: Candidate) -> Iterator[Problem]:
     slurm = candidate.slurm
     if not slurm or slurm.partial or not slurm.partitions:
         return
-    if not any(record.value("Default").lower() in _TRUE for record in slurm.partitions):
+    if not any(record.value("Default").lower() in YES for record in slurm.partitions):
         message = "no partition has Default=YES: a job that names none is refused"
         yield Problem(slurm.partitions[0], message, "add Default=YES to one")
 

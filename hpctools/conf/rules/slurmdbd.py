@@ -11,6 +11,7 @@ from hpctools.conf.finding import At, Problem
 from hpctools.conf.rules import rule
 from hpctools.slurm.conf_text import Pair
 from hpctools.slurm.releases import at_least, plugins
+from hpctools.slurm.units import YES
 
 _TYPE = "accounting_storage/"
 _AUTH = "auth/"
@@ -36,7 +37,6 @@ _ARCHIVES = {
     "ArchiveJobEnv": "PurgeJobEnvAfter",
 }
 _LEVELS = frozenset("quiet fatal error info verbose debug debug2 debug3 debug4 debug5".split())
-_YES = frozenset({"yes", "up", "true", "1"})
 
 
 @rule("slurmdbd-mode", "error")
@@ -113,7 +113,7 @@ def slurmdbd_archive_idle(candidate: Candidate) -> Iterator[Problem]:
         return
     for key, purge in _ARCHIVES.items():
         pair = conf.get(key)
-        if pair and pair.value.lower() in _YES and not conf.get(purge):
+        if pair and pair.value.lower() in YES and not conf.get(purge):
             yield Problem(pair, f"{pair.key}={pair.value} does nothing without {purge}", f"{purge}=12months")
 
 
@@ -123,7 +123,7 @@ def slurmdbd_archive_in_tmp(candidate: Candidate) -> Iterator[Problem]:
     if not conf or conf.partial or conf.get("ArchiveScript"):
         return
     place = conf.get("ArchiveDir")
-    on = [pair for key in _ARCHIVES if (pair := conf.get(key)) and pair.value.lower() in _YES]
+    on = [pair for key in _ARCHIVES if (pair := conf.get(key)) and pair.value.lower() in YES]
     if on and conf.value("ArchiveDir", "/tmp").rstrip("/") in ("/tmp", "/var/tmp"):  # noqa: S108 - of the file
         message = f"what is purged is archived in {conf.value('ArchiveDir', '/tmp')}"  # noqa: S108
         yield Problem(
@@ -225,7 +225,7 @@ def slurmdbd_wckeys_differ(candidate: Candidate) -> Iterator[Problem]:
         return
     slurm, conf = both
     pair = slurm.get("TrackWCKey")
-    if pair and pair.value.lower() in _YES and conf.value("TrackWCKey").lower() not in _YES:
+    if pair and pair.value.lower() in YES and conf.value("TrackWCKey").lower() not in YES:
         message = "slurm.conf tracks wckeys, and slurmdbd.conf does not: they are not stored"
         yield Problem(pair, message, "TrackWCKey=yes in slurmdbd.conf")
 

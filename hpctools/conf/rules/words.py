@@ -12,6 +12,7 @@ from hpctools.conf.rules import rule
 from hpctools.conf.rules.plugins import gone_since
 from hpctools.slurm.conf_text import Pair
 from hpctools.slurm.releases import at_least
+from hpctools.slurm.units import NO, YES
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_BOOLEAN = "yes up true 1 no down false 0"
+_BOOLEAN = " ".join(sorted(YES | NO))
 _DEBUG = _words("quiet fatal error info verbose debug debug2 debug3 debug4 debug5")
 _LIMITS = _words("CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS")
 _KEYS = {

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hpctools.conf.verify.ground import Ground
 from hpctools.slurm import releases
+from hpctools.slurm.units import NO, YES
 
 # Exists everywhere, and succeeds.
 TRUE = "/bin/true"
@@ -76,8 +77,7 @@ def _short(kind: str, word: str, ground: Ground) -> str:
 
 def _boolean(text: str) -> New:
     """text for what s_p_handle_boolean of parse_value.c takes."""
-    valid = frozenset("yes up true 1 no down false 0".split())
-    return lambda value, ground: text if value.lower() in valid and value != text else None
+    return lambda value, ground: text if value.lower() in YES | NO and value != text else None
 
 
 def _port(number: Callable[[Ground], int], *, several: bool = False) -> New:
