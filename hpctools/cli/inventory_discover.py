@@ -71,13 +71,14 @@ def merge_(folder: Path, out: Path | None, cluster: str, strict: bool, json_want
     """
     from hpctools import files
     from hpctools.inventory import merge
+    from hpctools.inventory.summary import one_line
 
     merged = merge.merge(cluster, merge.read(folder))
     text = _yaml(merged)
     _say(merged)
     if out:
         files.write(out, text)
-        remark(f"{out}: {len(merged.inventory.hosts)} hosts of {len(merged.inventory.types)} types")
+        remark(f"{out}: {one_line(merged.inventory)}")
     if json_wanted:
         as_json(_as_dict(merged))
     elif not out:

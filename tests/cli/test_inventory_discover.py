@@ -63,7 +63,7 @@ def test_merge_writes_a_file(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "inventory.yaml"
     result = run(merge_, str(folder), "--out", str(out))
     assert result.stdout == ""
-    assert f"{out}: 16 hosts of 1 types" in result.stderr
+    assert f"{out}: 16 hosts of 1 type, 128 GPUs\n" in result.stderr
     assert out.read_text() == run(merge_, str(folder)).stdout
 
 
