@@ -22,6 +22,9 @@ from pathlib import Path
 # than this was not written by us.
 LARGEST_RECORD = 4 * 1024 * 1024
 
+# What a rank ends with that has saved and is to be started again (hpctools/preemption.py).
+CHECKPOINTED = 75
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -118,7 +121,7 @@ def first_failure(attempt: Path) -> Failure | None:
     Those that were told to stop come last: they end badly because another one did.
     """
     for prefix in ("rank-", "node-"):
-        failed = [record for record in _records(attempt, prefix) if record.status != 0]
+        failed = [record for record in _records(attempt, prefix) if record.status not in (0, CHECKPOINTED)]
         if failed:
             return min(failed, key=lambda record: (record.asked, record.ended_s))
     return None

@@ -576,6 +576,7 @@ def write_records(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
         rank = int(name[5:]) if name.startswith("rank") else None
         usual: dict[str, Any] = {
             "rank": rank,
+            "node": 1,
             "host": "n2",
             "hostname": "n2",
             "signal": None,
