@@ -197,8 +197,9 @@ def decide(
     now = so_far[-1]
     if now.state in ("finished", "do not restart"):
         return Decision("end", "")
-    if job.get("JobState") == "CANCELLED":
-        return Decision("end", "the job was cancelled")
+    if job and job.get("JobState") != "RUNNING" and not ran_out(job):
+        # COMPLETING hides what it was. After a preemption whose grace is over Slurm requeues by itself.
+        return Decision("end", "Slurm has ended the job: it was cancelled, or is requeued already")
     preempted = job.get("PreemptTime", "None") not in ("None", "N/A", "")
     failures = sum(one.state == "failed" and not one.node_lost for one in so_far)
     if now.number + 1 >= limits.max_attempts:
@@ -219,6 +220,21 @@ def decide(
     if now.state == "failed" and failures <= limits.retries:
         return Decision("requeue", f"failed; retry {failures} of {limits.retries}")
     return Decision("end", "")
+
+
+def ran_out(job: dict[str, str]) -> bool:
+    """Whether a job's time limit has passed."""
+    ran_s, limit_s = seconds(job.get("RunTime", "")), seconds(job.get("TimeLimit", ""))
+    return ran_s is not None and limit_s is not None and ran_s >= limit_s
+
+
+def seconds(text: str) -> int | None:
+    """A duration as scontrol prints it, 1-02:03:04; None for UNLIMITED and what is no duration."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if not match:
+        return None
+    days, hours, minutes, rest = (int(word or 0) for word in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
 def slurm(words: Sequence[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
