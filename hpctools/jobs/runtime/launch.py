@@ -424,7 +424,8 @@ class Watched:
         self.ended_s = 0.0
         self.parent = os.getppid()
         self.orphan_s = 0.0  # when we saw that our parent had died
-        self.early: list[int] = []  # signals that came before there was a child
+        self.waiting: list[int] = []  # signals that were not delivered yet: there may be no child
+        self.is_delivering = False
         self.warned_s, self.warned_by = 0.0, 0  # when we first heard that the job will end, and by what
         self.is_heard = False  # whether a handler of the program's was told of it
         self.under_launcher = False  # torchrun's SIGTERM is no warning: another rank has failed
@@ -436,10 +437,20 @@ class Watched:
         if signum == signal.SIGUSR1 or (signum in WARNINGS and not self.under_launcher):
             self.warned_s = self.warned_s or time.time()
             self.warned_by = self.warned_by or signum
-        if self.child is None:
-            self.early.append(signum)
-        elif self.child.poll() is None:
-            self.deliver(signum)
+        self.waiting.append(signum)
+        self.deliver_waiting()
+
+    def deliver_waiting(self) -> None:
+        """Deliver signals in their order. Python lets one handler interrupt another: the first works for
+        all, and what slips in at its very end is found by the next look of follow."""
+        if self.is_delivering or self.child is None:
+            return
+        self.is_delivering = True
+        while self.waiting:
+            signum = self.waiting.pop(0)
+            if self.child.poll() is None:
+                self.deliver(signum)
+        self.is_delivering = False
 
     def deliver(self, signum: int) -> None:
         if self.child is None:
@@ -506,8 +517,7 @@ class Watched:
         finally:
             os.close(writing)
         self.record["pid"] = self.child.pid
-        for waiting in self.early:
-            self.deliver(waiting)
+        self.deliver_waiting()
         return reading
 
     def follow(self, reading: int) -> None:
@@ -515,6 +525,7 @@ class Watched:
         the pipe for ever: after its end we wait for no more than a second of silence."""
         is_open = True
         while is_open or not self.notice_end():
+            self.deliver_waiting()
             pause_s = WARN_S if self.late_warning() else 1.0
             # A program may close its output and run on: then there is only its end to look for.
             if select.select([reading] if is_open else [], [], [], pause_s if is_open else 0.05)[0]:
