@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -14,8 +16,9 @@ from typing import Any
 import pytest
 
 import hpctools
-from hpctools.sandbox import faults
+from hpctools.sandbox import cluster, faults
 from hpctools.sandbox.daemons import Sandbox
+from hpctools.sandbox.spec import Spec
 from tests.slurm.test_training import EXAMPLE, torch_python
 
 __all__ = ["torch_python"]  # a fixture
@@ -179,3 +182,47 @@ def test_a_node_found_bad_is_left_out_once(slurm_env: Mapping[str, str], tmp_pat
     assert f"bad nodes are left out ({first['nodes']}: broken)" in job.logs()
     assert result(job, 1)["next"]["verb"] == "end"
     assert not (job.run / "attempt-2").exists()
+
+
+@pytest.fixture(params=["linuxproc", "cgroup"])
+def tracked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A cluster of its own with each way to track processes; jobs go there."""
+    if request.param == "cgroup" and os.geteuid():
+        pytest.skip("proctrack/cgroup needs root")
+    name = f"p{secrets.token_hex(4)}"
+    cluster.up(Spec(name=name, proctrack=request.param), lambda text: None)
+    try:
+        for key, value in cluster.load(name).command_env(os.environ).items():
+            monkeypatch.setenv(key, value)
+        yield name
+    finally:
+        cluster.down(name, purge=True)
+
+
+@pytest.mark.slow
+@pytest.mark.native
+@pytest.mark.parametrize("nodes", [2, 4])
+def test_a_long_checkpoint_completes_in_each_of_five_preemptions(
+    tracked: str, torch_python: str, tmp_path: Path, nodes: int
+) -> None:
+    """A checkpoint of 45 s in a grace time of 60 s."""
+    usual: dict[str, Any] = {"nodes": nodes, "gpus_per_node": 1, "time": "30", "runs_dir": str(tmp_path)}
+    usual |= {"python": torch_python}
+    words = ["--steps=400", "--log-every=1"]
+    alone = hpctools.submit(str(EXAMPLE), *words, f"--checkpoint={tmp_path}/alone", **usual)
+    assert alone.wait() == 0, alone.logs()
+    slow = ["--step-s=0.2", "--save-s=45", "--save-every=1000"]
+    job = hpctools.submit(str(EXAMPLE), *words, *slow, **usual, partition="scavenge")
+    for attempt in range(5):
+        until(lambda: job.logs().count(f"all {nodes} ranks on") == attempt + 1, job)  # noqa: B023
+        before = max(losses(job), default=0)
+        until(lambda: max(losses(job), default=0) > before + 5, job)  # noqa: B023
+        words = ["--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
+        preemptor = slurm("sbatch", "--parsable", *words).strip()
+        until(lambda: field(preemptor, "JobState") not in ("PENDING", "CONFIGURING"), job)  # noqa: B023
+        ended = result(job, attempt)
+        assert ended["state"] == "checkpointed"
+        assert ended["checkpoint"]["seconds"] >= 45
+        start_now(job)
+    assert job.wait() == 0, job.logs()
+    assert losses(job) == losses(alone)

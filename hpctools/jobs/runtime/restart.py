@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -304,6 +305,7 @@ def bad_nodes(folder: str) -> dict[str, str]:
 def requeue() -> bool:
     """Put this job back into the queue. Slurm kills us then."""
     job_id = os.environ.get("SLURM_JOB_ID", "")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # else Slurm would wait for us, KillWait long
     done = slurm(["scontrol", "requeue", job_id])
     if done.returncode:
         say(f"Slurm does not requeue the job: {' '.join(done.stderr.split())}")
@@ -344,6 +346,7 @@ def left_out_before() -> bool:
 
 def end(status: int, limits: Limits) -> int:
     """Start the job again where that makes sense; returns the status that the script ends with."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # out of time, there is still KillWait for a successor
     so_far = attempts()
     if not so_far:
         return status
