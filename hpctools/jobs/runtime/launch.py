@@ -834,6 +834,7 @@ def finish(status: int) -> int:
 
 def local(launcher: str, ranks: int) -> int:
     """The same job on this machine, without Slurm."""
+    os.environ["HPCTOOLS_ATTEMPT"] = "0"  # not that of a job that we may be in
     port, claim = reserve(20000, 10000, os.getpid())
     with claim:
         return finish(node(launcher, ranks, "127.0.0.1", port))

@@ -45,7 +45,10 @@ class Limits(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One attempt of the run. state is "" for one that left no result: killed, or its node died."""
+    """One attempt of the run. state is "" for one that left no result: killed, or its node died.
+
+    node_lost: a node of it died, or Slurm ended it before it could decide about a restart.
+    """
 
     number: int
     state: str
@@ -115,7 +118,7 @@ def attempt(number: int) -> Attempt:
         str(result.get("state") or ""),
         int(result.get("status") or 0),
         max(0.0, ended_s - began_s),
-        bool(result.get("lost_nodes")),
+        bool(result.get("lost_nodes")) or "next" not in result,
     )
 
 
@@ -202,7 +205,8 @@ def decide(
         # COMPLETING hides what it was. After a preemption whose grace is over Slurm requeues by itself.
         return Decision("end", "Slurm has ended the job: it was cancelled, or is requeued already")
     preempted = job.get("PreemptTime", "None") not in ("None", "N/A", "")
-    failures = sum(one.state == "failed" and not one.node_lost for one in so_far)
+    earlier = [one for one in so_far[:-1] if one.state == "failed" and not one.node_lost]
+    failures = len(earlier) + (now.state == "failed")
     if now.number + 1 >= limits.max_attempts:
         return Decision("end", f"{now.number + 1} attempts were made, as --max-attempts allows")
     loop = crash_loop(so_far, limits)
