@@ -162,7 +162,9 @@ def main() -> None:
     prove_all_here(ranks, first)
     if first:
         ranks.say(f"resumed after step {first} from {checkpoint}")
-    model = DistributedDataParallel(network)
+    # Else the gradients are put into another order after the first step, which is also the first one after
+    # a restart: sums over more than two ranks would then differ in their last digit.
+    model = DistributedDataParallel(network, find_unused_parameters=True)
     data = Data(given, ranks)
 
     def checkpointing(step: int) -> None:
