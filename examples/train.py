@@ -3,7 +3,9 @@
     hpctools submit examples/train.py --nodes 4 -- --steps 100
 
 It learns a function of random numbers, on GPUs (nccl) or without (gloo). The same number of ranks
-gives the same losses every time, also when the job was interrupted: it goes on from its checkpoint.
+gives the same losses every time, also when the job was interrupted: it goes on from its checkpoint. Told
+that the job will be ended (preempted, or out of time), all ranks save after the same step and leave; the
+job is started again.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hpctools import preemption  # there in every job, also where hpctools is not installed
+
 SAMPLES, FEATURES = 16384, 64
 
 
@@ -33,6 +37,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=0.02, help="learning rate (default 0.02)")
     parser.add_argument("--seed", type=int, default=1, help="of data and weights (default 1)")
     parser.add_argument("--save-every", type=int, default=10, metavar="N", help="steps (default 10)")
+    parser.add_argument("--step-s", type=float, default=0, metavar="S", help="slow down: a step takes S s")
+    parser.add_argument("--save-s", type=float, default=0, metavar="S", help="slow down: saving takes S s")
     parser.add_argument("--log-every", type=int, default=10, metavar="N", help="steps (default 10)")
     # The run folder is the same when a job is requeued; that is how it finds its checkpoint again.
     folder = Path(os.environ.get("HPCTOOLS_RUN", "."), "checkpoints")
@@ -156,21 +162,35 @@ def main() -> None:
     prove_all_here(ranks, first)
     if first:
         ranks.say(f"resumed after step {first} from {checkpoint}")
-    model = DistributedDataParallel(network)
+    # Else the gradients are put into another order after the first step, which is also the first one after
+    # a restart: sums over more than two ranks would then differ in their last digit.
+    model = DistributedDataParallel(network, find_unused_parameters=True)
     data = Data(given, ranks)
 
+    def checkpointing(step: int) -> None:
+        with watch.saving(step):
+            time.sleep(given.save_s)
+            if ranks.rank == 0:
+                save(checkpoint, step, network, optimizer)
+
+    watch = preemption.Watch()
     began_s, samples = time.monotonic(), 0
     for step in range(first + 1, given.steps + 1):
         optimizer.zero_grad()
         loss = train_step(given, model, data.step(step - 1))
         optimizer.step()
+        time.sleep(given.step_s)
         samples += data.per_step
         if step % given.log_every == 0 or step == given.steps:
             mean = ranks.total(loss)[0] / ranks.count
             rate = samples / (time.monotonic() - began_s)
             ranks.say(f"step {step}/{given.steps}  loss {mean:.6f}  {rate:.0f} samples/s")
-        if ranks.rank == 0 and (step % given.save_every == 0 or step == given.steps):
-            save(checkpoint, step, network, optimizer)
+        if watch.should_leave() and step < given.steps:
+            checkpointing(step)
+            ranks.say(f"saved after step {step}, to go on from there")
+            watch.leave()
+        if step % given.save_every == 0 or step == given.steps:
+            checkpointing(step)
     dist.barrier()  # nobody leaves before the last checkpoint is on disk
     dist.destroy_process_group()
     ranks.say(f"done: {given.steps} steps, checkpoint {checkpoint}")

@@ -28,7 +28,11 @@ IMPORTED_AS = {"pyyaml": "yaml"}
 TEXT_RUNNERS = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
 RUNNERS = {"run", "Popen", "call", "check_call", "check_output"}
 # Copied into jobs and images, where Python may be 3.8 and nothing is installed.
-RUNTIME = [module for module in FILES if module.startswith("hpctools.jobs.runtime.")]
+RUNTIME = [
+    module
+    for module in FILES
+    if module.startswith("hpctools.jobs.runtime.") or module == "hpctools.preemption"
+]
 NEWER_THAN_3_8 = {"graphlib", "tomllib", "zoneinfo"}
 
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "hpctools"
 
 # From the bottom to the top. A module may import its own part and the parts of lower lines.
 LAYERS = (
-    ("hpctools.errors",),
+    ("hpctools.errors", "hpctools.preemption"),
     ("hpctools.process", "hpctools.files"),  # the doors to effects
     ("hpctools.slurm",),
     ("hpctools.inventory", "hpctools.native"),

@@ -31,7 +31,7 @@ def cancel(named: Named, run: Run) -> Cancelled:
     for a job that nobody knows, SlurmUnavailable when slurmctld does not answer.
     """
     seen = watch.peek(named, run)
-    job = seen.jobs[0]
+    named, job = seen.named, seen.jobs[0]  # of a run that goes on under another id, the job that has it
     was = state.overall(seen.jobs)
     if named.job_id is None or was in (state.UNKNOWN, state.FORGOTTEN):
         said = job.reason or f"{was}, on this machine and not by Slurm"

@@ -17,6 +17,7 @@ _INSTEAD_OF: Mapping[str, tuple[str, ...]] = {
     "gpus-per-node": ("gres",),
     "exclusive": ("exclusive", "oversubscribe"),
     "mem": ("mem-per-cpu", "mem-per-gpu"),
+    "requeue": ("no-requeue",),
 }
 # SBATCH_ variables that would undo what the script says, beside those of the options in it: sbatch
 # gives variables precedence over directives.
@@ -65,6 +66,10 @@ def of(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[Direc
     if resources.mem is not None:
         values["mem"] = resources.mem
     values |= _gpus(resources, site)
+    values["requeue"] = None
+    if warn_s := resources.warn_before_s:
+        # Not B: to the batch script. The ranks are to hear it, and with B: nobody hears of preemption.
+        values["signal"] = f"USR1@{warn_s}"
     if resources.exclusive:
         values["exclusive"] = None
     if site.export != "ALL":

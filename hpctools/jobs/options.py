@@ -50,7 +50,8 @@ class Option:
         return "" if self.many else "HPCTOOLS_" + self.key.upper()
 
 
-WHAT, SIZE, WHERE, FILES, SITE = "What runs", "How much", "Where and when", "Files", "Site and sbatch"
+WHAT, SIZE, WHERE = "What runs", "How much", "Where and when"
+AGAIN, FILES, SITE = "Preemption and restarts", "Files", "Site and sbatch"
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -237,6 +238,52 @@ OPTIONS: tuple[Option, ...] = (
         read=readers.word,
         short="d",
         sbatch="dependency",
+    ),
+    Option(
+        "warn-before",
+        AGAIN,
+        "How long before the time limit the ranks are told to save; 0: not. Default: by the time limit.",
+        metavar="SECONDS",
+        read=readers.amount,
+    ),
+    Option(
+        "checkpoint-time",
+        AGAIN,
+        "How long saving a checkpoint takes. Default: as measured in earlier runs of this name.",
+        metavar="SECONDS",
+        read=readers.count,
+    ),
+    Option(
+        "max-attempts",
+        AGAIN,
+        "How often the job is started in all, for whatever reason.",
+        metavar="N",
+        read=readers.count,
+        default=50,
+    ),
+    Option(
+        "retries",
+        AGAIN,
+        "How often the job is started again after a rank has failed.",
+        metavar="N",
+        read=readers.amount,
+        default=0,
+    ),
+    Option(
+        "crash-limit",
+        AGAIN,
+        "So many failures in a row, each soon after the start, end the job for good; 0: no limit.",
+        metavar="N",
+        read=readers.amount,
+        default=3,
+    ),
+    Option(
+        "crash-seconds",
+        AGAIN,
+        "How soon after the start that is.",
+        metavar="SECONDS",
+        read=readers.amount,
+        default=60,
     ),
     Option(
         "runs-dir",

@@ -25,6 +25,7 @@ PACKAGED = Path(__file__).parent.parent / "data" / "job_templates"
 # Names the packaged template where a site has one of the same name.
 PREFIX = "hpctools/"
 TEMPLATES = {"torchrun": "torchrun.sbatch.j2", "none": "plain.sbatch.j2"}
+RESTART = ("max_attempts", "retries", "crash_limit", "crash_seconds")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -69,6 +70,7 @@ def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[s
         "ranks_per_node": resources.ranks,
         "port_base": site.ports[0],
         "port_count": site.ports[1] - site.ports[0] + 1,
+        **{name: spec.settings.number(name.replace("_", "-")) or 0 for name in RESTART},
     }
 
 

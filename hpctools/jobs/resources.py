@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from hpctools.jobs.facts import Facts, NodeType
 from hpctools.jobs.nearest import nearest
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
+from hpctools.slurm import units
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class Resources:
     """What is asked for on each node, and why it was filled in so.
 
     gpu_type is "" for any; kind is the type that the nodes probably have. cpus_per_task, mem: None
-    leaves them to Slurm, mem "0" is all. exclusive: whole nodes. remarks: choices that the user may
-    want to know of.
+    leaves them to Slurm, mem "0" is all. exclusive: whole nodes. warn_before_s: how long before the
+    time limit the ranks are told to save, 0: not. remarks: choices that the user may want to know of.
     """
 
     gpus: int
@@ -27,6 +29,7 @@ class Resources:
     mem: str | None
     exclusive: bool
     kind: str = ""
+    warn_before_s: int = 0
     remarks: tuple[str, ...] = ()
 
     @property
@@ -35,8 +38,11 @@ class Resources:
         return f"{self.gpu_type}:{self.gpus}" if self.gpu_type else str(self.gpus)
 
 
-def resolve(spec: JobSpec, site: Site, facts: Facts | None) -> Resources:
-    """The resources of a job; without facts (no Slurm was asked) only what was named."""
+def resolve(spec: JobSpec, site: Site, facts: Facts | None, checkpoint_s: float | None = None) -> Resources:
+    """The resources of a job; without facts (no Slurm was asked) only what was named.
+
+    checkpoint_s: how long saving takes, where that is known.
+    """
     partition = partition_of(spec, facts)
     types = facts.node_types(partition) if facts and partition else ()
     chosen, remarks = _choose(spec, types, partition)
@@ -63,8 +69,35 @@ def resolve(spec: JobSpec, site: Site, facts: Facts | None) -> Resources:
         # Who asks for so many CPUs of a node without GPUs did not ask for all of it.
         exclusive=whole and not (gpus == 0 and spec.settings.number("cpus-per-task")),
         kind=(gpu_type or (chosen.gpu_type if chosen else "")) if gpus else "",
+        warn_before_s=_warn_before_s(spec, facts, partition, checkpoint_s),
         remarks=remarks,
     )
+
+
+def _warn_before_s(
+    spec: JobSpec, facts: Facts | None, partition: str | None, checkpoint_s: float | None
+) -> int:
+    """When the ranks are told to save. Twice what that takes and a minute, because they finish a step
+    first; three minutes where it is not known; never more than a quarter of the time limit, unless the
+    checkpoint takes that long. Slurm warns up to a minute early (sbatch(1) --signal)."""
+    given = spec.settings.number("warn-before")
+    if given is not None:
+        return given
+    if not os.path.basename(spec.argv[0]).startswith("python"):
+        # With proctrack/linuxproc all processes get the signal, and a shell dies of it.
+        return 0
+    text = spec.settings.text("time")
+    limit_s = units.parse_duration_s(text) if text else _default_time_s(facts, partition)
+    wanted = 180 if checkpoint_s is None else int(2 * checkpoint_s) + 60
+    if limit_s is None:
+        return wanted
+    least = int(checkpoint_s or 0) + 30
+    return min(wanted, max(limit_s // 4, min(least, limit_s // 2)))
+
+
+def _default_time_s(facts: Facts | None, partition: str | None) -> int | None:
+    known = facts.partitions.get(partition) if facts and partition else None
+    return (known.default_time_s or known.max_time_s) if known else None
 
 
 def partition_of(spec: JobSpec, facts: Facts | None) -> str | None:

@@ -2,6 +2,7 @@
 
 job.sbatch   what is submitted        job.json    every setting, with where it comes from
 launch.py    what runs in the job     argv.json   the words that every rank executes
+restart.py   whether it starts again  python/     hpctools.preemption, for ranks without hpctools
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from hpctools.errors import InvalidInput, Problem
 from hpctools.jobs import clusters, directives, record
@@ -20,6 +22,15 @@ from hpctools.jobs.spec import JobSpec
 
 SCRIPT = "job.sbatch"
 LAUNCH = Path(__file__).parent / "runtime" / "launch.py"
+# What jobs use, by its place in the run folder.
+COPIED: Mapping[str, Path] = MappingProxyType(
+    {
+        LAUNCH.name: LAUNCH,
+        "restart.py": LAUNCH.with_name("restart.py"),
+        "python/hpctools/__init__.py": LAUNCH.with_name("stand_in.py"),
+        "python/hpctools/preemption.py": Path(__file__).parent.parent / "preemption.py",
+    }
+)
 # Stands for what is chosen at submission: the moment and six random digits.
 EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
 
@@ -52,13 +63,14 @@ def make(
     contents = {
         "job.json": _json(_resolved(request, resources)),
         "argv.json": _json(spec.argv),
-        LAUNCH.name: LAUNCH.read_bytes(),
+        **{name: source.read_bytes() for name, source in COPIED.items()},
     }
     if submitted:
         contents[SCRIPT] = script(request, resources, run, say).encode("utf-8", "surrogateescape")
     try:
         os.makedirs(spec.runs_dir, exist_ok=True)
-        os.mkdir(beside, 0o700)
+        os.makedirs(os.path.join(beside, "python", "hpctools"), 0o700)
+        os.chmod(beside, 0o700)
         for name, data in contents.items():
             _write(os.path.join(beside, name), data)
         os.rename(beside, run)
@@ -73,9 +85,11 @@ def remove(entry: Record) -> None:
 
     Only what make put there: if anything else has appeared it is kept.
     """
-    for name in (SCRIPT, "job.json", "argv.json", LAUNCH.name):
+    for name in (SCRIPT, "job.json", "argv.json", *COPIED):
         Path(entry.run, name).unlink(missing_ok=True)
     try:
+        os.rmdir(os.path.join(entry.run, "python", "hpctools"))
+        os.rmdir(os.path.join(entry.run, "python"))
         os.rmdir(entry.run)
         os.rmdir(os.path.dirname(entry.run))  # the folder of runs, if this would have been the first
     except OSError:

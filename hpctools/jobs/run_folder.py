@@ -5,7 +5,10 @@
     RUN/task-3/attempt-0/         the same of a task of an array
         rank-00000.log            what the rank wrote
         rank-00000.json           how it ended        node-000.json: the same of a node's task
-        result.json               the job's status and its first failure
+        result.json               the job's status, its first failure and what comes next
+        begin.json                when it began, and where
+        checkpoint-00000.json     the newest checkpoint, and how long it took
+        bad-n3.json               that a node was found unfit
 
 The files are written by hpctools/jobs/runtime/launch.py. Any of them may be missing or half a
 file, because a job can be killed at any moment: then it is treated as not there.
@@ -21,6 +24,9 @@ from pathlib import Path
 # result.json ends with the last lines of the rank that failed: it is small. Whatever is larger
 # than this was not written by us.
 LARGEST_RECORD = 4 * 1024 * 1024
+
+# What a rank ends with that has saved and is to be started again (hpctools/preemption.py).
+CHECKPOINTED = 75
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,22 @@ class Failure:
 
 @dataclass(frozen=True)
 class Result:
-    """The end of one attempt: the status of the job, and the first rank that failed."""
+    """The end of one attempt: the status of the job, and the first rank that failed.
+
+    state: finished, checkpointed, failed, stopped (told to end, and nothing was saved) or do not
+    restart; "" where the attempt was killed before it could say. reason: why the job is started again,
+    or why it is not. successor: the job that goes on with the run, where it is not the same one.
+    checkpoint_step, checkpoint_s: the newest checkpoint, and the seconds that the longest one took.
+    """
 
     status: int
     first_failure: Failure | None
     ended_s: float
+    state: str = ""
+    reason: str = ""
+    successor: str | None = None
+    checkpoint_step: int | None = None
+    checkpoint_s: float | None = None
 
 
 def attempts(run: Path, task: str | None = None) -> tuple[Path, ...]:
@@ -98,13 +115,29 @@ def result(attempt: Path) -> Result | None:
     said = _read(attempt / "result.json")
     if said is not None:
         failure = said.get("first_failure")
+        saved, after = _mapping(said.get("checkpoint")), _mapping(said.get("next"))
+        job_id = str(after.get("job_id") or "")
         return Result(
             _int(said.get("status"), 1),
             _failure(failure) if isinstance(failure, Mapping) else None,
             _float(said.get("ended_s")),
+            state=str(said.get("state") or ""),
+            reason=str(after.get("reason") or said.get("reason") or ""),
+            successor=job_id if job_id.isdecimal() else None,
+            checkpoint_step=_optional_int(saved.get("step")),
+            checkpoint_s=_float(saved.get("seconds")) if saved else None,
         )
     first = first_failure(attempt)
     return None if first is None else Result(first.status, first, first.ended_s)
+
+
+def successor(run: Path, task: str | None = None) -> str | None:
+    """The newest job that went on with a run under an id of its own."""
+    for folder in reversed(attempts(run, task)):
+        known = result(folder)
+        if known is not None and known.successor is not None:
+            return known.successor
+    return None
 
 
 def has_ended(attempt: Path) -> bool:
@@ -118,7 +151,7 @@ def first_failure(attempt: Path) -> Failure | None:
     Those that were told to stop come last: they end badly because another one did.
     """
     for prefix in ("rank-", "node-"):
-        failed = [record for record in _records(attempt, prefix) if record.status != 0]
+        failed = [record for record in _records(attempt, prefix) if record.status not in (0, CHECKPOINTED)]
         if failed:
             return min(failed, key=lambda record: (record.asked, record.ended_s))
     return None
@@ -162,6 +195,10 @@ def _failure(record: Mapping[str, object]) -> Failure:
         last_lines=tuple(str(line) for line in lines) if isinstance(lines, list) else (),
         asked=record.get("asked") is True,
     )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _optional_int(value: object) -> int | None:

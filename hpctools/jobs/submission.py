@@ -25,7 +25,7 @@ from hpctools.errors import (
     Problem,
     SlurmUnavailable,
 )
-from hpctools.jobs import check, directives, facts, record, resources, run_files, spec
+from hpctools.jobs import check, directives, facts, grace, record, resources, run_files, spec
 from hpctools.jobs.facts import Facts
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
@@ -106,11 +106,12 @@ def plan(
         request.check()  # the user's own mistakes first
         _no_slurm(error)
     job = request.spec
-    taken = resources.resolve(job, request.site, known)
+    saving = grace.checkpoint(job)
+    taken = resources.resolve(job, request.site, known, saving.seconds if saving else None)
     wrong = request.problems + directives.problems(
         job, directives.of(job, taken, request.site, run_files.example(job))
     )
-    warnings = check.problems(job, taken, known)
+    warnings = (*check.problems(job, taken, known), *grace.problems(job, saving, known, run))
     if wrong:
         raise InvalidInput(wrong + warnings)
     remarks = spec.doubts(job) + taken.remarks + check.remarks(job, taken, known)

@@ -38,9 +38,28 @@ class Seen:
 
 
 def look(named: Named, run: Run) -> Seen:
-    """The state of a job now. Raises NotFound when nobody knows it, SlurmUnavailable when those
-    who could know do not answer.
+    """The state of a job now, or of the successor that goes on with its run.
+
+    Raises NotFound when nobody knows it, SlurmUnavailable when those who could know do not answer.
     """
+    seen = _look(named, run)
+    onward = _successor(seen)
+    return look(onward, run) if onward else seen
+
+
+def _successor(seen: Seen) -> Named | None:
+    """The job that went on when this one had ended, where the site forbids that it is requeued."""
+    job_id = seen.named.job_id or ""
+    if seen.record is None or not seen.ended or not job_id.isdecimal() or seen.record.array is not None:
+        return None
+    newest = run_folder.successor(Path(seen.record.run))
+    # Ids grow: so no job follows on itself, or on one that comes later.
+    if newest is None or int(newest) <= int(job_id):
+        return None
+    return replace(seen.named, job_id=newest, records=(seen.record,), by_record=True)
+
+
+def _look(named: Named, run: Run) -> Seen:
     jobs: tuple[JobState, ...] = ()
     trouble: CommandError | None = None
     remarks: list[str] = []
@@ -78,7 +97,9 @@ def peek(named: Named, run: Run) -> Seen:
     if named.job_id is not None:
         jobs = _ours(named, map(state.queued, queries.queue(run, job_ids=[named.job_id])))
         if jobs:
-            return Seen(named, tuple(sorted(jobs, key=_task_order)), _record_of(named, jobs[0]))
+            seen = Seen(named, tuple(sorted(jobs, key=_task_order)), _record_of(named, jobs[0]))
+            onward = _successor(seen)
+            return peek(onward, run) if onward else seen
     return look(named, run)
 
 

@@ -208,6 +208,8 @@ def _part(part: Part) -> list[Said]:
     said = [Said("state", _state(part))]
     if job.dependency:
         said.append(Said("dependency", job.dependency, sentence=False))
+    if part.result is not None and (part.result.reason or part.attempts > 1):
+        said.append(Said("attempts", attempts(part.attempts, part.result)))
     said += _failed(part)
     if job.node_list and not job.waiting:
         said.append(Said("ran", _ran(job)))
@@ -221,6 +223,14 @@ def _part(part: Part) -> list[Said]:
     if part.error_log is not None:
         said.append(Said("error log", str(part.error_log), sentence=False))
     return said
+
+
+def attempts(number: int, last: Result) -> str:
+    """How often a job was started, and how the newest attempt that has ended did: 2; the last one
+    checkpointed at step 40 (preempted, and has saved)."""
+    step = f" at step {last.checkpoint_step}" if last.state == "checkpointed" and last.checkpoint_step else ""
+    reason = f" ({last.reason})" if last.reason else ""
+    return f"{number}; {last.state or 'ended without a word'}{step}{reason}"
 
 
 def _state(part: Part) -> str:

@@ -50,6 +50,35 @@ class Association:
     max_submit: int | None
 
 
+@dataclass(frozen=True)
+class Qos:
+    """A quality of service: the seconds that its jobs get when they are preempted, and whose jobs it
+    preempts."""
+
+    name: str
+    grace_s: int
+    preempts: tuple[str, ...]
+
+
+def qos_command() -> list[str]:
+    """The words that ask for all QOS."""
+    return ["sacctmgr", "--parsable2", "--noheader", "show", "qos", "format=Name,GraceTime,Preempt"]
+
+
+def parse_qos(text: str) -> dict[str, Qos]:
+    """The QOS of an answer to qos_command, by name. Raises ParseError."""
+    found = {}
+    for line in text.split("\n"):
+        if line.strip():
+            values = line.split("|")
+            if len(values) != 3:
+                raise ParseError("a line of sacctmgr", line)
+            name, grace, preempts = values
+            grace_s = (units.parse_duration_s(grace) if grace else 0) or 0
+            found[name] = Qos(name, grace_s, tuple(filter(None, preempts.split(","))))
+    return found
+
+
 def associations_command(user: str, cluster: str | None = None) -> list[str]:
     """The words that ask for a user's associations, of all clusters or one."""
     where = ["where", f"user={user}", *([f"cluster={cluster}"] if cluster else [])]

@@ -26,6 +26,8 @@ def test_a_whole_node_job_asks_for_all_of_it(tmp_path: Path) -> None:
         "mem": "0",
         "gpus-per-node": "8",
         "exclusive": None,
+        "requeue": None,
+        "signal": "USR1@180",
         "chdir": str(tmp_path),
         "output": f"{RUN}/slurm.out",
         "open-mode": "append",

@@ -337,6 +337,90 @@ def test_who_hears_the_end_of_the_job_after_its_program_was_asked_too(run: Run) 
     assert run.record()["asked"] is True
 
 
+HANDLES = """
+import signal, sys, time
+heard = []
+time.sleep(float(sys.argv[2]))
+signal.signal(getattr(signal, sys.argv[1]), lambda number, _: heard.append(signal.Signals(number).name))
+print("handles", flush=True)
+while not heard:
+    time.sleep(0.02)
+print(*heard, flush=True)
+time.sleep(0.3)
+print(len(heard), flush=True)
+sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize("handled", ["SIGUSR1", "SIGTERM"])
+@pytest.mark.parametrize("sent", ["SIGUSR1", "SIGTERM"])
+def test_either_warning_reaches_the_handler_that_there_is(run: Run, sent: str, handled: str) -> None:
+    run.program(sys.executable, "-c", HANDLES, handled, "0")
+    process = run.start_rank("handles")
+    process.send_signal(signal.Signals[sent])
+    assert process.wait(10) == 0  # it has saved: that is no failure to srun
+    assert run.log.decode() == f"handles\n{handled}\n1\n"
+    assert (run.record()["status"], run.record()["heard"]) == (75, True)
+    assert run.record()["warned_by"] == sent
+
+
+def test_a_warning_is_kept_for_a_program_that_has_no_handler_yet(run: Run) -> None:
+    run.program(sys.executable, "-c", "print('ready', flush=True)\n" + HANDLES, "SIGUSR1", "1.5")
+    process = run.start_rank("ready")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 0
+    assert run.log == b"ready\nhandles\nSIGUSR1\n1\n"
+
+
+def test_a_descendant_that_handles_it_is_warned_and_its_parents_are_not(run: Run) -> None:
+    code = '"$@"; echo after $?'
+    run.program(
+        "bash", "-c", code, "-", "bash", "-c", code, "-", sys.executable, "-c", HANDLES, "SIGUSR1", "0"
+    )
+    process = run.start_rank("handles")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert run.log == b"handles\nSIGUSR1\n1\nafter 75\nafter 0\n"
+
+
+def test_a_program_without_a_handler_survives_usr1_and_says_so(run: Run) -> None:
+    process = run.python("import time; print('ready', flush=True); time.sleep(1)").start_rank()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 0
+    assert b"rank 3 was warned that the job will end, but has no handler" in output_of(process).read()
+
+
+def test_a_forked_copy_of_a_rank_is_not_warned(run: Run) -> None:
+    """As a data loader's worker is: it has the handler of the process that made it."""
+    code = """
+import os, signal, time
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(os.getpid()))
+worker = os.fork()
+print("ready", flush=True) if worker else None
+time.sleep(1)
+print("rank" if worker else "worker", len(heard), flush=True)
+os.wait() if worker else os._exit(0)
+"""
+    process = run.python(code).start_rank()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 0
+    assert sorted(run.log.split(b"\n")[1:3]) == [b"rank 1", b"worker 0"]
+
+
+def test_a_script_of_a_shell_may_trap_usr1(run: Run) -> None:
+    script = run.folder / "train.sh"
+    script.write_text(
+        "#!/usr/bin/env bash\ntrap 'echo heard; exit 75' USR1\necho ready\nwhile sleep 0.1; do :; done\n"
+    )
+    script.chmod(0o700)
+    process = run.program(str(script)).start_rank()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 0
+    assert run.record()["status"] == 75
+
+
 def test_a_program_dies_with_a_wrapper_that_is_killed(run: Run) -> None:
     process = run.bash("echo ready; exec sleep 60").start_rank()
     (pid,) = children(process.pid)
@@ -557,6 +641,50 @@ def test_a_node_that_is_told_to_stop_ends_with_the_signals_status(torchrun: Run)
     assert torchrun.record("node-003")["asked"] is True
 
 
+@pytest.mark.parametrize("sent", ["SIGUSR1", "SIGTERM"])
+def test_ranks_of_torchrun_are_warned_once_and_torchrun_is_not_told(torchrun: Run, sent: str) -> None:
+    both = HANDLES.replace(
+        'print("handles"', 'signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGUSR1))\nprint("ready"'
+    )
+    process = start_ranks(torchrun.program(sys.executable, "-c", both, "SIGUSR1", "0"))
+    process.send_signal(signal.Signals[sent])
+    assert process.wait(20) == 0
+    for rank in ("6", "7"):
+        assert (torchrun.attempt / f"rank-0000{rank}.log").read_text() == "ready\nSIGUSR1\n1\n"
+    assert torchrun.record("node-003")["heard"] is True
+
+
+def test_a_warning_is_kept_until_torchrun_has_started_its_ranks(torchrun: Run) -> None:
+    late = TORCHRUN.replace("ranks = [", "import time; time.sleep(1.5)\nranks = [")
+    (torchrun.folder / "lib" / "torch" / "distributed" / "run.py").write_text(late)
+    torchrun.program(sys.executable, "-c", HANDLES, "SIGUSR1", "0")
+    process = torchrun.start(*NODE)
+    wait_for((torchrun.folder / "words.json").exists)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(20) == 0
+    assert (torchrun.attempt / "rank-00006.log").read_text() == "handles\nSIGUSR1\n1\n"
+
+
+def test_a_signal_to_all_processes_does_not_end_torchrun(torchrun: Run) -> None:
+    """As proctrack/linuxproc sends it."""
+    both = HANDLES.replace(
+        'print("handles"', 'signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGUSR1))\nprint("ready"'
+    )
+    process = start_ranks(torchrun.program(sys.executable, "-c", both, "SIGUSR1", "0"))
+    (launcher,) = children(process.pid)
+    everyone = [
+        process.pid,
+        launcher,
+        *children(launcher),
+        *(p for w in children(launcher) for p in children(w)),
+    ]
+    for pid in everyone:
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert len(everyone) == 6
+    assert torchrun.record("rank-00006")["status"] == 75
+
+
 def test_no_rank_outlives_a_torchrun_that_is_killed(torchrun: Run) -> None:
     process = start_ranks(torchrun.bash("echo ready; exec sleep 60"))
     (launcher,) = children(process.pid)
@@ -576,6 +704,7 @@ def write_records(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
         rank = int(name[5:]) if name.startswith("rank") else None
         usual: dict[str, Any] = {
             "rank": rank,
+            "node": 1,
             "host": "n2",
             "hostname": "n2",
             "signal": None,
@@ -622,6 +751,40 @@ def test_without_any_record_the_job_ends_as_srun(run: Run) -> None:
 def test_a_job_is_done_when_srun_says_so(run: Run) -> None:
     """A launcher may start a failed rank again."""
     assert finish(run, 0, {"rank-00000": {"status": 1, "ended_s": 1.0}}) == (0, "")
+
+
+def test_ranks_that_have_saved_are_to_be_started_again_whatever_srun_says(run: Run) -> None:
+    saved = {"status": 75, "ended_s": 1.0, "asked": True}
+    assert finish(
+        run, 143, {"rank-00000": saved, "rank-00001": saved, "node-001": {**saved, "status": 0}}
+    ) == (75, "")
+    assert run.record("result")["state"] == "checkpointed"
+
+
+def test_a_node_without_a_record_has_not_saved(run: Run) -> None:
+    run.env["SLURM_JOB_NUM_NODES"] = "2"
+    saved = {"status": 75, "ended_s": 1.0, "asked": True}
+    assert finish(run, 143, {"rank-00000": saved}) == (143, "")
+    assert run.record("result")["state"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "state"),
+    [(0, False, "finished"), (7, False, "failed"), (93, False, "do not restart"), (143, True, "stopped")],
+)
+def test_a_result_says_in_a_word_how_it_ended(run: Run, status: int, asked: bool, state: str) -> None:
+    finish(run, status, {"rank-00000": {"status": status, "ended_s": 1.0, "asked": asked}})
+    assert run.record("result")["state"] == state
+
+
+def test_a_result_tells_of_the_newest_checkpoint_and_the_slowest_rank(run: Run) -> None:
+    write_records(run, {"rank-00000": {"status": 0, "ended_s": 1.0}})
+    for rank, longest_s in ((0, 1.5), (1, 9.25)):
+        (run.attempt / f"checkpoint-0000{rank}.json").write_text(
+            json.dumps({"step": 40, "longest_s": longest_s})
+        )
+    run.call("finish", "0")
+    assert run.record("result")["checkpoint"] == {"step": 40, "seconds": 9.25}
 
 
 def test_half_a_record_is_none(run: Run) -> None:

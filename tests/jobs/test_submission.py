@@ -93,8 +93,10 @@ def test_a_job_that_slurm_takes_has_a_whole_run_folder_and_a_record(folder: Path
     assert (entry.state, entry.job_id, entry.nodes, entry.gpus_per_node) == ("submitted", "42", 2, 8)
     assert record.load_all() == [entry]
     run = Path(entry.run)
-    assert sorted(os.listdir(run)) == ["argv.json", "job.json", "job.sbatch", "launch.py"]
-    assert {path.stat().st_mode & 0o777 for path in run.iterdir()} == {0o600}
+    files = ["argv.json", "job.json", "job.sbatch", "launch.py", "restart.py"]
+    copied = ["python", "python/hpctools", "python/hpctools/__init__.py", "python/hpctools/preemption.py"]
+    assert sorted(str(path.relative_to(run)) for path in run.rglob("*")) == sorted([*files, *copied])
+    assert {path.stat().st_mode & 0o777 for path in run.rglob("*") if path.is_file()} == {0o600}
     assert run.stat().st_mode & 0o777 == 0o700
     assert runs(folder) == [run.name]
     assert cluster.asked[-1] == ["sbatch", "--parsable", str(run / "job.sbatch")]

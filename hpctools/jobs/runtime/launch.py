@@ -2,6 +2,7 @@
 
     launch.py head              the batch host: find an address and a port, and hold the port
     launch.py node ...          srun's task on each node: start the launcher (or the program itself)
+    launch.py agent ...         torchrun, which leaves Slurm's signals to us
     launch.py rank OWNER        around each rank: log, prefix, signals, status
     launch.py finish STATUS     after srun: which rank failed first, and the job's status
     launch.py local ...         all of it on this machine, without Slurm
@@ -25,7 +26,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 RUN = os.path.dirname(os.path.abspath(__file__))
 Record = Dict[str, Any]
@@ -37,11 +38,21 @@ LINE_MAX = 1000
 WRITE_MAX = 4096
 LAST_LINES = 50
 
+# What a rank ends with to say more than "well" or "badly": preemption.py has the same numbers.
+CHECKPOINTED, DO_NOT_RESTART = 75, 93
+# How Slurm says that the job will be ended soon: --signal=USR1@N before the time limit (and on preemption
+# where the site has send_user_signal), else SIGTERM when the grace time or KillWait begins.
+WARNINGS = (signal.SIGUSR1, signal.SIGTERM)
+SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
+# How long torchrun lets other ranks end when one has failed. It never hears of Slurm's warnings.
+SHUTDOWN_S = 15
 ASKED_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON = (*ASKED_TO_STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 ORPHAN_GRACE_S = 5.0
 DRAIN_S = 2.0
 HOLD_BACK_S = 5.0
+# How often those that could not be warned yet are looked for.
+WARN_S = 0.2
 
 
 # --- where we are -------------------------------------------------------------------------------
@@ -60,8 +71,9 @@ def home() -> str:
 
 
 def attempt() -> str:
-    """The folder of this attempt, made if missing; a requeued job counts on."""
-    folder = os.path.join(home(), f"attempt-{number('SLURM_RESTART_COUNT')}")
+    """The folder of this attempt, made if missing; restart.py counts them."""
+    count = number("HPCTOOLS_ATTEMPT", number("SLURM_RESTART_COUNT"))
+    folder = os.path.join(home(), f"attempt-{count}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     return folder
 
@@ -302,10 +314,80 @@ def torn(line: bytes, room: int) -> list[bytes]:
     return [*pieces, line]
 
 
+# --- who hears a signal -------------------------------------------------------------------------
+
+
+def catches(pid: int, signum: int) -> bool:
+    """Whether a process has a handler for the signal."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status") as file:
+        for line in file:
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
+    return False
+
+
+def children_of_all() -> dict[int, list[int]]:
+    """The children of every process of this machine that we may see."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError), open(
+                f"/proc/{name}/stat", "rb"
+            ) as file:
+                # The name in parentheses may hold anything; the state and the parent follow it.
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+                found.setdefault(parent, []).append(int(name))
+    return found
+
+
+def words_of(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def listeners(root: int, signum: int, first_only: bool) -> list[int]:
+    """root and its descendants that handle the signal, from the top.
+
+    A forked copy of its parent, such as a data loader's worker, has inherited the handler but does not
+    train: it is left out. first_only: nothing below a process that handles it.
+    """
+    children, found, waiting = children_of_all(), [], [(root, b"")]
+    while waiting:
+        pid, above = waiting.pop(0)
+        words = words_of(pid)
+        hears = catches(pid, signum)
+        if hears and words != above:
+            found.append(pid)
+        if not (hears and first_only):
+            waiting += [(child, words) for child in children.get(pid, [])]
+    return found
+
+
+def send(pids: Sequence[int], signum: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signum)
+
+
+def is_shell(argv: Sequence[str]) -> bool:
+    """Whether a shell runs, by its name or by the first line of a script."""
+    name = os.path.basename(argv[0])
+    if "/" in argv[0]:
+        with contextlib.suppress(OSError), open(argv[0], "rb") as file:
+            first = file.readline(256)
+            if first.startswith(b"#!"):
+                words = first[2:].decode("utf-8", "replace").split()
+                return any(os.path.basename(word) in SHELLS for word in words[:2])
+    return name in SHELLS
+
+
 # --- a program under our eyes -------------------------------------------------------------------
 
 
-def before_exec(keep_ignored: bool, parent: int) -> None:
+def before_exec(ignored: Sequence[int], parent: int) -> None:
     """In the new process: die with the wrapper, and take signals as any program does."""
     with contextlib.suppress(Exception):  # no ctypes or no prctl: then only the orphan's check is left
         import ctypes
@@ -314,10 +396,20 @@ def before_exec(keep_ignored: bool, parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:
             os._exit(128 + signal.SIGKILL)
-    for signum in (signal.SIGUSR1, signal.SIGUSR2):
-        # torchrun has no handler for these and would die of them. A program must get the default:
-        # bash, for one, cannot trap a signal that was ignored when it started.
-        signal.signal(signum, signal.SIG_IGN if keep_ignored else signal.SIG_DFL)
+    for signum in {signal.SIGUSR1, signal.SIGUSR2, *ignored}:
+        signal.signal(signum, signal.SIG_IGN if signum in ignored else signal.SIG_DFL)
+
+
+def ignored_by(argv: Sequence[str], launcher: bool) -> Sequence[int]:
+    """The signals that a program starts with as ignored.
+
+    proctrack/linuxproc gives every process of a step what Slurm signals. torchrun shall hear nothing
+    of it; a program without a handler shall not die of a warning. A handler takes the place of
+    ignoring, but not in a shell: it cannot trap what was ignored when it started.
+    """
+    if launcher:
+        return (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+    return () if is_shell(argv) else (signal.SIGUSR1,)
 
 
 class Watched:
@@ -332,21 +424,69 @@ class Watched:
         self.ended_s = 0.0
         self.parent = os.getppid()
         self.orphan_s = 0.0  # when we saw that our parent had died
-        self.early: list[int] = []  # signals that came before there was a child
+        self.waiting: list[int] = []  # signals that were not delivered yet: there may be no child
+        self.is_delivering = False
+        self.warned_s, self.warned_by = 0.0, 0  # when we first heard that the job will end, and by what
+        self.is_heard = False  # whether a handler of the program's was told of it
+        self.under_launcher = False  # torchrun's SIGTERM is no warning: another rank has failed
 
     def pass_on(self, signum: int, frame: object = None) -> None:
         if signum in ASKED_TO_STOP:
             self.asked_s = self.asked_s or time.time()
             self.asked_by = self.asked_by or signum
-        if self.child is None:
-            self.early.append(signum)
-        elif self.child.poll() is None:
-            self.deliver(signum)
+        if signum == signal.SIGUSR1 or (signum in WARNINGS and not self.under_launcher):
+            self.warned_s = self.warned_s or time.time()
+            self.warned_by = self.warned_by or signum
+        self.waiting.append(signum)
+        self.deliver_waiting()
+
+    def deliver_waiting(self) -> None:
+        """Deliver signals in their order. Python lets one handler interrupt another: the first works for
+        all, and what slips in at its very end is found by the next look of follow."""
+        if self.is_delivering or self.child is None:
+            return
+        self.is_delivering = True
+        while self.waiting:
+            signum = self.waiting.pop(0)
+            if self.child.poll() is None:
+                self.deliver(signum)
+        self.is_delivering = False
 
     def deliver(self, signum: int) -> None:
-        if self.child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.child.pid, signum)
+        if self.child is None:
+            return
+        if signum == signal.SIGUSR1:
+            self.is_heard = self.warn(signum) or self.is_heard
+        elif signum == signal.SIGTERM:
+            if self.under_launcher and self.is_heard:
+                return  # it was told by SIGUSR1
+            heard = self.warn(signum)
+            self.is_heard = self.is_heard or heard
+            if not heard:
+                send([self.child.pid], signum)
+        else:
+            send([self.child.pid], signum)
+
+    def warn(self, signum: int) -> bool:
+        """Tell those that handle this signal, else those that handle the other one of WARNINGS."""
+        assert self.child is not None  # noqa: S101 - for the type checker
+        is_term = signum == signal.SIGTERM
+        other = signal.SIGUSR1 if is_term else signal.SIGTERM
+        for way in (signum,) if self.under_launcher and is_term else (signum, other):
+            # SIGTERM would end a data loader's own processes, which have a handler for it.
+            found = listeners(self.child.pid, way, first_only=way == signal.SIGTERM)
+            if found:
+                send(found, way)
+                return True
+        return False
+
+    def late_warning(self) -> bool:
+        """Warn a program that had no handler when the warning came: it may have just been starting.
+        Returns whether it has to be looked at again."""
+        if self.warned_by != signal.SIGUSR1 or self.is_heard or self.child is None:
+            return False
+        self.is_heard = self.warn(signal.SIGUSR1)
+        return not self.is_heard
 
     def notice_end(self, signum: int = 0, frame: object = None) -> bool:
         """Whether the program has ended. Its time is taken at once, on SIGCHLD: the first rank to
@@ -372,13 +512,12 @@ class Watched:
                 stderr=writing,
                 # A group of its own: torchrun signals its workers' groups, and we pass that on.
                 start_new_session=True,
-                preexec_fn=lambda: before_exec(launcher, parent),
+                preexec_fn=lambda: before_exec(ignored_by(argv, launcher), parent),
             )
         finally:
             os.close(writing)
         self.record["pid"] = self.child.pid
-        for waiting in self.early:
-            self.deliver(waiting)
+        self.deliver_waiting()
         return reading
 
     def follow(self, reading: int) -> None:
@@ -386,8 +525,10 @@ class Watched:
         the pipe for ever: after its end we wait for no more than a second of silence."""
         is_open = True
         while is_open or not self.notice_end():
+            self.deliver_waiting()
+            pause_s = WARN_S if self.late_warning() else 1.0
             # A program may close its output and run on: then there is only its end to look for.
-            if select.select([reading] if is_open else [], [], [], 1.0 if is_open else 0.05)[0]:
+            if select.select([reading] if is_open else [], [], [], pause_s if is_open else 0.05)[0]:
                 data = os.read(reading, 65536)
                 self.output.feed(data)
                 is_open = bool(data) and not (self.notice_end() and time.time() > self.ended_s + DRAIN_S)
@@ -439,6 +580,9 @@ class Watched:
             status=status,
             signal=signal_name(-code) if code < 0 else None,
             asked=asked,
+            warned_s=self.warned_s or None,
+            warned_by=signal_name(self.warned_by) if self.warned_by else None,
+            heard=self.is_heard,
             last_lines=self.output.last_lines(),
         )
         write_json(self.path, self.record)
@@ -469,27 +613,54 @@ def set_defaults(ranks: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(cpus, granted) // ranks)))
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     os.environ["HPCTOOLS_RUN"] = home()
+    # Where `from hpctools import preemption` finds it when hpctools is not installed.
+    path = [os.environ.get("PYTHONPATH", ""), os.path.join(RUN, "python")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
 
 
-def run_program(rank: int, local_rank: int) -> int:
-    """Run argv.json as it stands, as rank."""
+def run_program(rank: int, local_rank: int, under_launcher: bool = False) -> int:
+    """Run argv.json as it stands, as rank. That it left a checkpoint is no failure to those who wait
+    for us: torchrun and srun would end the ranks that still save."""
     with open(os.path.join(RUN, "argv.json"), encoding="utf-8") as file:
         argv = json.load(file)
     name = f"rank-{rank:05d}"
     output = Output(os.path.join(attempt(), name + ".log"), f"[{rank}] ")
-    return Watched(name, new_record(rank, local_rank), output).run(argv)
+    watched = Watched(name, new_record(rank, local_rank), output)
+    watched.under_launcher = under_launcher
+    status = watched.run(argv)
+    if watched.warned_s and not watched.is_heard:
+        how = "was warned that the job will end, but has no handler for SIGUSR1 or SIGTERM"
+        remark(f"rank {rank} {how}: nothing was saved then")
+    return 0 if status == CHECKPOINTED else status
 
 
 class Launcher(Watched):
-    """torchrun: signals for the program go to the ranks, those for the job to torchrun."""
+    """torchrun: what Slurm signals goes to the ranks, and is kept for those that do not exist yet."""
+
+    def __init__(self, name: str, record: Record, output: Output, ranks: int) -> None:
+        super().__init__(name, record, output)
+        self.ranks = ranks
+        self.told: dict[int, set[int]] = {}  # the ranks that have got each signal
 
     def deliver(self, signum: int) -> None:
-        if signum not in (signal.SIGUSR1, signal.SIGUSR2):
-            super().deliver(signum)
-            return
-        for pid in rank_wrappers(os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signum)
+        if signum == signal.SIGUSR2:
+            send(rank_wrappers(os.getpid()), signum)
+        elif signum in WARNINGS:
+            # SIGUSR1 first: a rank's SIGTERM without it comes from torchrun, when another has failed.
+            self.told.setdefault(signal.SIGUSR1, set())
+            self.told.setdefault(signum, set())
+            self.late_warning()
+        elif self.child is not None:
+            send([self.child.pid], signum)
+
+    def late_warning(self) -> bool:
+        for signum in (one for one in (signal.SIGUSR1, signal.SIGTERM) if one in self.told):
+            told = self.told[signum]
+            new = [pid for pid in rank_wrappers(os.getpid()) if pid not in told and catches(pid, signum)]
+            send(new, signum)
+            told.update(new)
+        self.is_heard = bool(self.told) and all(map(len, self.told.values()))
+        return any(len(told) < self.ranks for told in self.told.values())
 
     def run(self, argv: Sequence[str], launcher: bool = True) -> int:
         """torchrun's status; where it was told to stop, 143 for SIGTERM as of any program: it says 1."""
@@ -502,11 +673,25 @@ def rank_wrappers(owner: int) -> list[int]:
     words = b"\0rank\0%d\0" % owner
     found = []
     for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
-                if file.read().endswith(words):
-                    found.append(int(name))
+        if name.isdigit() and words_of(int(name)).endswith(words):
+            found.append(int(name))
     return found
+
+
+def agent(words: Sequence[str]) -> None:
+    """Run torchrun in this process, with SIGTERM ignored as it was at our start. Its own handler would
+    kill ranks that save: after 30 s, and on linuxproc at once. Newer ones have an option for it."""
+    import runpy
+
+    set_handler: Callable[..., Any] = signal.signal
+
+    def keep(signum: int, handler: Any) -> Any:
+        return signal.getsignal(signum) if signum == signal.SIGTERM else set_handler(signum, handler)
+
+    signal.signal = keep  # type: ignore[assignment]
+    sys.path[0] = os.getcwd()  # as with `python -m`, not the run folder
+    sys.argv = ["torchrun", *words]
+    runpy.run_module("torch.distributed.run", run_name="__main__", alter_sys=True)
 
 
 def torchrun(ranks: int, address: str, port: int) -> int:
@@ -515,13 +700,14 @@ def torchrun(ranks: int, address: str, port: int) -> int:
     node = number("SLURM_NODEID")
     name = f"node-{node:03d}"
     output = LauncherOutput(os.path.join(attempt(), name + ".log"), f"[{node_name()}] ")
-    words = [sys.executable, "-m", "torch.distributed.run"]
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
+    words = [sys.executable, os.path.join(RUN, "launch.py"), "agent"]
     words += [f"--nnodes={number('SLURM_JOB_NUM_NODES', 1)}", f"--nproc_per_node={ranks}"]
     words += ["--rdzv_backend=static", f"--node_rank={node}"]
     words += [f"--master_addr={address}", f"--master_port={port}"]
     words += ["--no_python", sys.executable, "-I", "-S", os.path.join(RUN, "launch.py")]
     words += ["rank", str(os.getpid())]
-    return Launcher(name, new_record(None, None), output).run(words)
+    return Launcher(name, new_record(None, None), output, ranks).run(words)
 
 
 def node(launcher: str, ranks: int, address: str, port: int) -> int:
@@ -548,7 +734,8 @@ def first_failure(folder: str) -> Record | None:
     """The rank that failed first of its own, without one the node's task that did. What was asked to
     stop (by Slurm, or because another had failed) did not fail."""
     for kind in ("rank", "node"):
-        failed = [one for one in read_records(folder, kind) if one["status"] and not one["asked"]]
+        everyone = read_records(folder, kind)
+        failed = [one for one in everyone if one["status"] not in (0, CHECKPOINTED) and not one["asked"]]
         if failed:
             return min(failed, key=lambda one: float(one["ended_s"]))
     return None
@@ -567,8 +754,46 @@ def settled_failure(folder: str) -> Record | None:
     return None
 
 
+def has_checkpointed(folder: str) -> bool:
+    """Whether all ranks ended well, and some of them to be started again. srun's status does not tell:
+    of a step that Slurm has signalled, newer releases say that it was cancelled."""
+    everyone = read_records(folder, "rank") + read_records(folder, "node")
+    nodes = {one.get("node") for one in everyone}
+    statuses = {one["status"] for one in everyone}
+    all_here = len(nodes) >= number("SLURM_JOB_NUM_NODES", 1)
+    return all_here and statuses <= {0, CHECKPOINTED} and CHECKPOINTED in statuses
+
+
+def end_state(folder: str, status: int, failure: Record | None) -> str:
+    """How the attempt ended, in a word: docs/preemption.md."""
+    if failure:
+        return "do not restart" if failure["status"] == DO_NOT_RESTART else "failed"
+    if has_checkpointed(folder):
+        return "checkpointed"
+    if not status:
+        return "finished"
+    everyone = read_records(folder, "rank") + read_records(folder, "node")
+    return "stopped" if any(one["asked"] for one in everyone) else "failed"
+
+
+def checkpoint(folder: str) -> Record | None:
+    """The newest checkpoint that ranks told of, and how long it took the slowest."""
+    marks = read_records(folder, "checkpoint")
+    if not marks:
+        return None
+    step = max(int(one["step"]) for one in marks)
+    seconds = [float(one["longest_s"]) for one in marks]
+    return {"step": step, "seconds": round(max(seconds), 3)}
+
+
 def write_result(folder: str, status: int, failure: Record | None) -> None:
-    result = {"status": status, "first_failure": failure, "ended_s": time.time()}
+    result = {
+        "status": status,
+        "state": end_state(folder, status, failure),
+        "first_failure": failure,
+        "checkpoint": checkpoint(folder),
+        "ended_s": time.time(),
+    }
     write_json(os.path.join(folder, "result.json"), result)
 
 
@@ -592,8 +817,13 @@ def finish(status: int) -> int:
     """Record and tell how the job ended; its status is that of the first failure, else srun's."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a job that is cancelled shall leave its result
     folder = attempt()
-    failure = settled_failure(folder) if status else None
-    if failure:
+    is_saved = has_checkpointed(folder)
+    failure = settled_failure(folder) if status and not is_saved else None
+    if is_saved:
+        status = CHECKPOINTED
+        saved = checkpoint(folder)
+        remark("all ranks have saved and left" + (f" at step {saved['step']}" if saved else ""))
+    elif failure:
         put(1, describe(failure, folder).encode("utf-8", "surrogateescape"))
         status = int(failure["status"])
     elif status:
@@ -604,12 +834,16 @@ def finish(status: int) -> int:
 
 def local(launcher: str, ranks: int) -> int:
     """The same job on this machine, without Slurm."""
+    os.environ["HPCTOOLS_ATTEMPT"] = "0"  # not that of a job that we may be in
     port, claim = reserve(20000, 10000, os.getpid())
     with claim:
         return finish(node(launcher, ranks, "127.0.0.1", port))
 
 
 def main(words: Sequence[str]) -> int:
+    if words[:1] == ["agent"]:
+        agent(words[1:])
+        return 0
     parser = argparse.ArgumentParser(prog="launch.py", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("head", "node", "rank", "finish", "local"):
@@ -633,7 +867,7 @@ def main(words: Sequence[str]) -> int:
     if given.command == "node":
         return node(given.launcher, given.ranks_per_node, given.master_addr, given.master_port)
     if given.command == "rank":
-        return run_program(number("RANK"), number("LOCAL_RANK"))
+        return run_program(number("RANK"), number("LOCAL_RANK"), under_launcher=True)
     if given.command == "finish":
         return finish(given.status)
     return local(given.launcher, given.ranks_per_node)

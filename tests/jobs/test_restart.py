@@ -1,0 +1,170 @@
+"""hpctools/jobs/runtime/restart.py: when a job is started again, and by what."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpctools.jobs.runtime import restart
+from hpctools.jobs.runtime.restart import Attempt, Decision, Limits
+
+LIMITS = Limits(max_attempts=5, retries=1, crashes=3, crash_s=60)
+RUNNING = {"JobState": "RUNNING", "PreemptTime": "None", "RunTime": "00:10:00", "TimeLimit": "01:00:00"}
+PREEMPTED = {**RUNNING, "PreemptTime": "2026-11-21T19:00:00"}
+CANCELLED = {**RUNNING, "JobState": "COMPLETING"}
+OUT_OF_TIME = {**CANCELLED, "RunTime": "01:00:02"}
+
+
+def ended(*states: str, seconds: float = 600) -> list[Attempt]:
+    return [Attempt(number, state, 1, seconds, False) for number, state in enumerate(states)]
+
+
+def decide(
+    so_far: Sequence[Attempt],
+    job: dict[str, str] = RUNNING,
+    bad: dict[str, str] | None = None,
+    lost: Sequence[str] = (),
+    had_successor_without: bool = False,
+) -> Decision:
+    return restart.decide(so_far, LIMITS, job, bad or {}, lost, had_successor_without)
+
+
+@pytest.mark.parametrize(
+    ("state", "job", "verb"),
+    [
+        ("finished", PREEMPTED, "end"),
+        ("do not restart", PREEMPTED, "end"),
+        ("checkpointed", RUNNING, "requeue"),
+        ("checkpointed", PREEMPTED, "requeue"),
+        ("checkpointed", OUT_OF_TIME, "requeue"),
+        ("checkpointed", CANCELLED, "end"),
+        ("checkpointed", {}, "requeue"),  # slurmctld does not answer: the requeue will tell
+        ("stopped", PREEMPTED, "requeue"),
+        ("stopped", CANCELLED, "end"),
+        ("stopped", OUT_OF_TIME, "end"),  # nothing was saved: it would run into the limit again
+    ],
+)
+def test_how_it_ended_and_what_slurm_did_decide(state: str, job: dict[str, str], verb: str) -> None:
+    assert decide(ended(state), job).verb == verb
+
+
+def test_a_failed_job_is_retried_as_often_as_asked() -> None:
+    assert decide(ended("failed")).verb == "requeue"
+    assert decide(ended("failed", "checkpointed", "failed")).verb == "end"
+
+
+def test_a_failure_because_a_node_died_takes_no_retry() -> None:
+    lost = Attempt(0, "failed", 1, 600, True)
+    assert decide([lost], lost=["n2"]) == Decision("requeue", "n2 died")
+    assert decide([lost, lost._replace(number=1), *ended("", "failed")[1:]]).verb == "requeue"
+
+
+def test_attempts_are_limited() -> None:
+    made = decide(ended("checkpointed", "checkpointed", "checkpointed", "checkpointed", "checkpointed"))
+    assert made == Decision("end", "5 attempts were made, as --max-attempts allows")
+
+
+def test_quick_failures_in_a_row_are_a_crash_loop() -> None:
+    quick = ended("failed", "", "failed", seconds=50)
+    assert "within 60 s" in restart.crash_loop(quick, LIMITS)
+    assert restart.crash_loop(quick[1:], LIMITS) == ""
+    assert restart.crash_loop([quick[0], quick[1]._replace(seconds=70), quick[2]], LIMITS) == ""
+    assert restart.crash_loop([quick[0], quick[1]._replace(state="checkpointed"), quick[2]], LIMITS) == ""
+    assert restart.crash_loop(quick, LIMITS._replace(crashes=0)) == ""
+
+
+def test_a_crash_loop_is_ended_whatever_would_start_it_again() -> None:
+    quick = ended("failed", "failed", "failed", seconds=5)
+    assert decide(quick, lost=["n1"]).verb == "end"
+    assert decide(quick, PREEMPTED, {"n1": "hot"}).verb == "end"
+
+
+def test_a_bad_node_is_left_out_once() -> None:
+    bad = {"n3": "Xid 79", "n1": "slow"}
+    made = decide(ended("failed"), bad=bad)
+    assert made == Decision("successor", "bad nodes are left out (n1: slow; n3: Xid 79)", ["n1", "n3"])
+    assert decide(ended("checkpointed", "failed"), bad=bad, had_successor_without=True).verb == "requeue"
+    assert decide(ended("finished"), bad=bad).verb == "end"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("00:01:05", 65), ("2-01:00:00", 176400), ("UNLIMITED", None), ("", None)]
+)
+def test_durations_are_read_as_scontrol_writes_them(text: str, seconds: int | None) -> None:
+    assert restart.seconds(text) == seconds
+
+
+# --- begin, as the batch script calls it ---------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    shutil.copy(restart.__file__, tmp_path)
+    return tmp_path
+
+
+def begin(run: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    given = [sys.executable, "-I", "-S", str(run / "restart.py"), "begin", *words]
+    return subprocess.run(
+        given, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, timeout=30
+    )
+
+
+def leave(run: Path, number: int, **result: Any) -> None:
+    folder = run / f"attempt-{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_attempts_are_counted_from_zero(run: Path) -> None:
+    assert [begin(run).stdout for _ in range(3)] == ["0\n", "1\n", "2\n"]
+
+
+def test_each_task_of_an_array_counts_its_own(run: Path) -> None:
+    begin(run, SLURM_ARRAY_TASK_ID="4")
+    assert begin(run, SLURM_ARRAY_TASK_ID="7").stdout == "0\n"
+    assert begin(run, SLURM_ARRAY_TASK_ID="4").stdout == "1\n"
+
+
+def test_a_run_that_has_finished_is_not_run_again(run: Path) -> None:
+    leave(run, 0, state="finished", status=0)
+    done = begin(run)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert not (run / "attempt-1").exists()
+
+
+def test_a_rank_that_gave_up_ends_the_job_for_good(run: Path) -> None:
+    leave(run, 0, state="do not restart", status=93)
+    done = begin(run)
+    assert (done.returncode, done.stdout) == (93, "")
+    assert json.loads((run / "attempt-1" / "result.json").read_text())["state"] == "do not restart"
+
+
+def test_slurm_may_restart_a_crashing_job_but_it_ends_at_once(run: Path) -> None:
+    """A job that kills its nodes is requeued by Slurm, without asking us."""
+    for _ in range(3):
+        assert begin(run).stdout
+    done = begin(run)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the last 3 attempts failed within 60 s of their start" in done.stderr
+
+
+def test_more_attempts_than_allowed_are_not_begun(run: Path) -> None:
+    for number in range(2):
+        leave(run, number, state="checkpointed", status=75)
+    done = begin(run, "--max-attempts=2")
+    assert (done.returncode, done.stdout) == (75, "")
+
+
+def test_bad_nodes_are_read_by_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for node in ("n1", "n2;id"):
+        (run / f"bad-{node}.json").write_text(json.dumps({"node": node, "reason": "hot"}))
+    assert restart.bad_nodes(str(run)) == {"n1": "hot"}
