@@ -60,6 +60,7 @@ PURE = (
     "hpctools.inventory.summary",
     "hpctools.inventory.write",
     "hpctools.jobs.check",
+    "hpctools.jobs.fabric",
     "hpctools.jobs.options",
     "hpctools.jobs.render",
     "hpctools.jobs.spec",

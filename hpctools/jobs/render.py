@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import directives
+from hpctools.jobs import directives, fabric
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -63,6 +63,7 @@ def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[s
     return {
         "directives": Text(directives.lines(directives.of(spec, resources, site, run))),
         "exports": Text(exports(spec.exports)),
+        "fabric": Text(network(spec, site)),
         "setup": Text(setup(site)),
         "run": run,
         "python": spec.python,
@@ -127,6 +128,12 @@ def quote(text: str) -> str:
 def exports(values: Iterable[tuple[str, str]]) -> str:
     """The lines that give a job its variables."""
     return "\n".join(f"export {name}={quote(text)}" for name, text in values)
+
+
+def network(spec: JobSpec, site: Site) -> str:
+    """The lines that give a job what NCCL needs on the site's fabric; what the user gives wins."""
+    needed = fabric.variables(site.fabric, spec.nodes, dict(spec.exports))
+    return fabric.lines(needed, site.fabric.title, quote)
 
 
 class Variables:
