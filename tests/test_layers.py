@@ -60,6 +60,8 @@ PURE = (
     "hpctools.inventory.summary",
     "hpctools.inventory.write",
     "hpctools.jobs.check",
+    "hpctools.jobs.env_lint",
+    "hpctools.jobs.env_rules",
     "hpctools.jobs.fabric",
     "hpctools.jobs.options",
     "hpctools.jobs.render",

@@ -25,7 +25,7 @@ from hpctools.errors import (
     Problem,
     SlurmUnavailable,
 )
-from hpctools.jobs import check, directives, facts, record, resources, run_files, spec
+from hpctools.jobs import check, directives, env_lint, facts, record, resources, run_files, spec
 from hpctools.jobs.facts import Facts
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
@@ -98,7 +98,7 @@ def plan(
     Raises InvalidInput with everything that is wrong, NotFound when there is no Slurm to ask.
     """
     patience_s = request.settings.number("retry-for") or 0
-    environ = record.query_environment(environ)
+    inherited, environ = environ, record.query_environment(environ)
     try:
         _reachable(environ)
         known = _patiently(lambda: facts.read(run, environ, _warm_up), patience_s, say)
@@ -114,6 +114,7 @@ def plan(
     if wrong:
         raise InvalidInput(wrong + warnings)
     remarks = spec.doubts(job) + taken.remarks + check.remarks(job, taken, known)
+    remarks += env_lint.remarks(job, request.site, inherited)
     return Plan(request, known, taken, warnings, remarks)
 
 
