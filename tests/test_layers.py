@@ -62,6 +62,7 @@ PURE = (
     "hpctools.jobs.check",
     "hpctools.jobs.env_lint",
     "hpctools.jobs.env_rules",
+    "hpctools.jobs.exported",
     "hpctools.jobs.fabric",
     "hpctools.jobs.options",
     "hpctools.jobs.render",

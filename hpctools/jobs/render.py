@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import directives, fabric
+from hpctools.jobs import directives, exported, fabric
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -62,6 +62,7 @@ def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[s
     """What templates can use, beside `var`; base.sbatch.j2 tells what each is."""
     return {
         "directives": Text(directives.lines(directives.of(spec, resources, site, run))),
+        "allowed": Text(exported.lines(site.export, site.exported)),
         "exports": Text(exports(spec.exports)),
         "fabric": Text(network(spec, site)),
         "setup": Text(setup(site)),

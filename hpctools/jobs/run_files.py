@@ -2,6 +2,7 @@
 
 job.sbatch   what is submitted        job.json    every setting, with where it comes from
 launch.py    what runs in the job     argv.json   the words that every rank executes
+secrets.json variables that stand nowhere else, while the job lives
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import clusters, directives, record
+from hpctools.jobs import clusters, directives, record, secrets
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
 from hpctools.jobs.resources import Resources
@@ -55,6 +56,8 @@ def make(
         LAUNCH.name: LAUNCH.read_bytes(),
     }
     if submitted:
+        if spec.secrets:
+            contents[secrets.FILE] = _json(dict(spec.secrets))
         contents[SCRIPT] = script(request, resources, run, say).encode("utf-8", "surrogateescape")
     try:
         os.makedirs(spec.runs_dir, exist_ok=True)
@@ -73,7 +76,7 @@ def remove(entry: Record) -> None:
 
     Only what make put there: if anything else has appeared it is kept.
     """
-    for name in (SCRIPT, "job.json", "argv.json", LAUNCH.name):
+    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", LAUNCH.name):
         Path(entry.run, name).unlink(missing_ok=True)
     try:
         os.rmdir(entry.run)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hpctools.errors import ParseError, Problem
-from hpctools.jobs import fabric, readers, settings
+from hpctools.jobs import exported, fabric, readers, settings
 from hpctools.jobs.fabric import Fabric
 from hpctools.jobs.nearest import unknown
 
@@ -30,7 +30,8 @@ class Site:
     run first in each job. templates: a folder that is searched before the packaged templates.
     gpu_option: how GPUs are asked for, gpus-per-node or gres. ask_memory: whether --mem is given
     (some sites refuse it). whole_nodes: whether a job that takes all GPUs of its nodes is
-    exclusive there. export: what of the environment at submission a job gets, ALL or NONE.
+    exclusive there. export: what of the environment at submission a job gets, LISTED, ALL or NONE.
+    exported: further names for LISTED, * for any letters.
     ports: of torchrun's rendezvous, first and last. fabric: the network between the nodes.
     variables: for the site's own templates.
     """
@@ -43,7 +44,8 @@ class Site:
     gpu_option: str = "gpus-per-node"
     ask_memory: bool = True
     whole_nodes: bool = True
-    export: str = "ALL"
+    export: str = exported.LISTED
+    exported: tuple[str, ...] = ()
     # Below 32768, where Linux takes ports for outgoing connections from.
     ports: tuple[int, int] = (20000, 29999)
     fabric: Fabric = field(default_factory=Fabric)
@@ -66,7 +68,8 @@ KEYS: Mapping[str, tuple[Callable[[str], object], str]] = MappingProxyType(
         "gpu_option": (readers.one_of("gpus-per-node", "gres"), "gpus-per-node or gres"),
         "ask_memory": (readers.flag, "yes or no"),
         "whole_nodes": (readers.flag, "yes or no"),
-        "export": (readers.one_of("ALL", "NONE"), "ALL or NONE"),
+        "export": (readers.one_of("LISTED", "ALL", "NONE"), "LISTED, ALL or NONE"),
+        "exported": (exported.patterns, "SCRATCH, MYSITE_*"),
         "ports": (_ports, "20000-29999"),
     }
 )

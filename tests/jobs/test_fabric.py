@@ -113,7 +113,7 @@ def test_the_users_own_variable_is_the_only_one_in_the_script(tmp_path: Path) ->
 
 
 def test_a_site_without_a_fabric_sets_nothing(tmp_path: Path) -> None:
-    assert "NCCL" not in script(tmp_path, "description: x\n")
+    assert "NCCL_NET" not in script(tmp_path, "description: x\n")
 
 
 def test_set_changes_the_fabric(tmp_path: Path) -> None:

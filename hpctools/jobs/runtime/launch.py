@@ -462,8 +462,39 @@ def signal_name(signum: int) -> str:
 # --- node and rank ------------------------------------------------------------------------------
 
 
+def load_secrets() -> None:
+    """Variables that stand in no script, into our own environment, which the program inherits."""
+    try:
+        with open(os.path.join(RUN, "secrets.json"), encoding="utf-8") as file:
+            os.environ.update(json.load(file))
+    except FileNotFoundError:
+        if os.path.exists(os.path.join(RUN, "secrets.removed")):
+            remark("this job's secrets went when it ended before; submit it again to have them")
+
+
+def remove_secrets() -> None:
+    """Take them away for good; that there were some is kept, for an attempt that comes all the same."""
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(RUN, "secrets.json"))
+        os.close(os.open(os.path.join(RUN, "secrets.removed"), os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def is_last_task() -> bool:
+    """Whether no other task of this array will want anything of the run folder."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    if not array:
+        return True
+    words = ["squeue", "--noheader", "--array", "--jobs=" + array, "--format=%T"]
+    try:
+        said = subprocess.run(words, stdout=subprocess.PIPE, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return said.returncode == 0 and len(said.stdout.split()) <= 1
+
+
 def set_defaults(ranks: int) -> None:
     """The environment of the program; what the user has set stays."""
+    load_secrets()
     cpus = len(os.sched_getaffinity(0))  # what this step may really use
     granted = number("SLURM_CPUS_PER_TASK") or number("SLURM_CPUS_ON_NODE") or cpus
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(cpus, granted) // ranks)))
@@ -598,6 +629,8 @@ def finish(status: int) -> int:
         status = int(failure["status"])
     elif status:
         remark(f"no rank failed by itself: Slurm or a user ended the job (status {status})")
+    if os.path.exists(os.path.join(RUN, "secrets.json")) and (failure or not status) and is_last_task():
+        remove_secrets()  # where Slurm ended the job it may start it again: then they are still needed
     write_result(folder, status, failure)
     return status
 
