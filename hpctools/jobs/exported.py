@@ -102,23 +102,17 @@ _FILTER = """\
 # Of the environment at submission a job gets what is named here, so that no token of a shell goes along.
 # hpctools keeps to it already; this is for a script that is submitted by hand.
 shopt -s extglob
-_allowed='
-{allowed}'
-_secret='
-{secret}'
-_allowed=${{_allowed//+([[:space:]])/|}} _secret=${{_secret//+([[:space:]])/|}}
+_allowed="\\
+{allowed}"
+_secret="\\
+{secret}"
 for _name in $(compgen -e); do
     [[ $_name == @($_allowed) && $_name != @($_secret) ]] || unset -v "$_name"
 done"""
 
 
 def _wrapped(names: Iterable[str]) -> str:
-    """Patterns as text within single quotes; they hold letters, digits, _ and * only."""
-    return textwrap.fill(
-        " ".join(names),
-        100,
-        initial_indent="    ",
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    """Patterns as alternatives within double quotes; they hold letters, digits, _ and * only."""
+    lines = textwrap.wrap(" ".join(names), 100, break_long_words=False, break_on_hyphens=False)
+    # The line break goes with the backslash before it. (bash is slow at putting in the | itself.)
+    return "|\\\n".join(line.replace(" ", "|") for line in lines)
