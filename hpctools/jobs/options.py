@@ -93,6 +93,15 @@ OPTIONS: tuple[Option, ...] = (
         many=True,
     ),
     Option(
+        "preflight",
+        WHAT,
+        "Look at every node before the training starts, for less than a minute; a bad one ends the job.",
+        read=readers.flag,
+        flag=True,
+        default=False,
+        form="yes or no",
+    ),
+    Option(
         "secret",
         WHAT,
         "A variable of the job, from here, that stands in no script, record or log. Repeatable.",

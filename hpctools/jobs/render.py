@@ -66,6 +66,7 @@ def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[s
         "exports": Text(exports(spec.exports)),
         "fabric": Text(network(spec, site)),
         "setup": Text(setup(site)),
+        "preflight": Text(preflight(spec, resources, site)),
         "run": run,
         "python": spec.python,
         "ranks_per_node": resources.ranks,
@@ -135,6 +136,21 @@ def network(spec: JobSpec, site: Site) -> str:
     """The lines that give a job what NCCL needs on the site's fabric; what the user gives wins."""
     needed = fabric.variables(site.fabric, spec.nodes, dict(spec.exports))
     return fabric.lines(needed, site.fabric.title, quote)
+
+
+def preflight(spec: JobSpec, resources: Resources, site: Site) -> str:
+    """The words that tell preflight.py what a node should have; empty without --preflight."""
+    if not spec.settings.value("preflight"):
+        return ""
+    network = site.fabric
+    words = {
+        "gpus": str(resources.gpus or 0),
+        "fabric": network.kind if spec.nodes > 1 else "",
+        "hcas": "" if network.hcas.startswith("^") else network.hcas.lstrip("="),
+        "interfaces": network.interfaces[1:] if network.interfaces.startswith("=") else "",
+        "bandwidth": f"{network.bandwidth_gb_s or 0:g}",
+    }
+    return " ".join(f"--{name}={quote(text)}" for name, text in words.items() if text not in ("", "0"))
 
 
 class Variables:

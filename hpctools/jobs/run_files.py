@@ -2,6 +2,7 @@
 
 job.sbatch   what is submitted        job.json    every setting, with where it comes from
 launch.py    what runs in the job     argv.json   the words that every rank executes
+preflight.py looks at the nodes first, with --preflight
 secrets.json variables that stand nowhere else, while the job lives
 """
 
@@ -21,6 +22,7 @@ from hpctools.jobs.spec import JobSpec
 
 SCRIPT = "job.sbatch"
 LAUNCH = Path(__file__).parent / "runtime" / "launch.py"
+PREFLIGHT = LAUNCH.with_name("preflight.py")
 # Stands for what is chosen at submission: the moment and six random digits.
 EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
 
@@ -58,6 +60,8 @@ def make(
     if submitted:
         if spec.secrets:
             contents[secrets.FILE] = _json(dict(spec.secrets))
+        if spec.settings.value("preflight"):
+            contents[PREFLIGHT.name] = PREFLIGHT.read_bytes()
         contents[SCRIPT] = script(request, resources, run, say).encode("utf-8", "surrogateescape")
     try:
         os.makedirs(spec.runs_dir, exist_ok=True)
@@ -76,7 +80,7 @@ def remove(entry: Record) -> None:
 
     Only what make put there: if anything else has appeared it is kept.
     """
-    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", LAUNCH.name):
+    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", LAUNCH.name, PREFLIGHT.name):
         Path(entry.run, name).unlink(missing_ok=True)
     try:
         os.rmdir(entry.run)

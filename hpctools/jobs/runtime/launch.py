@@ -607,6 +607,8 @@ def describe(failure: Record, folder: str) -> str:
     """The failure in words."""
     rank = failure["rank"]
     who = "the launcher" if rank is None else f"rank {rank}"
+    if failure.get("preflight"):
+        who = "the preflight"
     how = f"status {failure['status']}"
     if failure["signal"]:
         how = f"{failure['signal']} ({how})"
