@@ -40,7 +40,7 @@ __all__ = ["Job", "job", "list_jobs", "submit"]
 
 Say = Callable[[str], None]
 # Settings that take several values; one alone need not be put in a list.
-_LISTS = ("env", "set", "sbatch_option")
+_LISTS = ("env", "secret", "set", "sbatch_option")
 
 
 def _log(text: str) -> None:

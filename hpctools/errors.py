@@ -1,12 +1,12 @@
 """Everything that hpctools raises.
 
-    HpctoolsError
-    ├── InvalidInput        what the user gave is wrong: every problem at once (exit 2)
-    ├── ParseError          an answer of a program could not be read
-    ├── CommandError        a program ended with an error
-    │   ├── SlurmUnavailable    Slurm's daemons did not answer; may be tried again
-    │   └── CommandTimeout      a program did not end in time; what it did is unknown
-    └── NotFound            a job, file, program or sandbox that is not there
+HpctoolsError
+├── InvalidInput        what the user gave is wrong: every problem at once (exit 2)
+├── ParseError          an answer of a program could not be read
+├── CommandError        a program ended with an error
+│   ├── SlurmUnavailable    Slurm's daemons did not answer; may be tried again
+│   └── CommandTimeout      a program did not end in time; what it did is unknown
+└── NotFound            a job, file, program or sandbox that is not there
 """
 
 from __future__ import annotations

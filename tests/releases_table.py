@@ -1,7 +1,7 @@
 """The table of docs/releases.md: what was tested on which release, from pytest's own results.
 
-    scripts/test --results DIR      # writes DIR/RELEASE.xml for each release
-    python tests/releases_table.py DIR > docs/releases.md
+scripts/test --results DIR      # writes DIR/RELEASE.xml for each release
+python tests/releases_table.py DIR > docs/releases.md
 """
 
 from __future__ import annotations

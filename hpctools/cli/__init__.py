@@ -29,6 +29,11 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "logs": ("hpctools.cli.jobs", "logs", "Print or follow a job's log."),
     "wait": ("hpctools.cli.jobs", "wait", "Wait for a job and end with its status."),
     "cancel": ("hpctools.cli.jobs", "cancel", "Cancel jobs."),
+    "lint-env": (
+        "hpctools.cli.lint_env",
+        "lint_env",
+        "Tell which variables of NCCL, torch and libfabric are stale or harmful.",
+    ),
     "conf": ("hpctools.cli.conf", "conf", "Judge, mend, upgrade and try Slurm's configuration files."),
     "inventory": ("hpctools.cli.inventory", "inventory", "The hardware of a cluster: found, checked, shown."),
     "sandbox": ("hpctools.cli.sandbox", "sandbox", "A real Slurm cluster on this machine."),

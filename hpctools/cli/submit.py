@@ -250,7 +250,8 @@ def _rows(asked: Request) -> Iterator[tuple[str, object, str]]:
     for option in OPTIONS:
         entries = [name for name in values if name.startswith(f"{option.name}.")] if option.many else []
         for name in entries:
-            inherited = option.name == "env" and values[name].value is None
+            # Of a secret not even what somebody gave by mistake.
+            inherited = option.name == "secret" or (option.name == "env" and values[name].value is None)
             yield name, "(from here)" if inherited else values[name].value, values[name].origin
         if option.name in values:
             yield option.name, values[option.name].value, values[option.name].origin

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hpctools.errors import NotFound
-from hpctools.jobs import queries, state, watch, words
+from hpctools.jobs import queries, secrets, state, watch, words
 from hpctools.jobs.named import Named
 from hpctools.jobs.watch import Seen
 from hpctools.process import Run
@@ -45,6 +45,8 @@ def cancel(named: Named, run: Run) -> Cancelled:
     if done.status != 0:
         said = (done.stderr.strip() or "no message").splitlines()[-1].split("error: ")[-1]
         return Cancelled(named.job_id, job.name, was, False, f"{named.label} was not cancelled: {said}")
+    if seen.record is not None and all(one.waiting for one in seen.jobs):
+        secrets.forget(seen.record.run)  # it never runs, so nothing else would
     return Cancelled(named.job_id, job.name, was, True, _said(seen, was))
 
 

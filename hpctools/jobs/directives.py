@@ -72,7 +72,7 @@ def of(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[Direc
         values["signal"] = f"USR1@{warn_s}"
     if resources.exclusive:
         values["exclusive"] = None
-    if site.export != "ALL":
+    if site.export == "NONE":
         values["export"] = site.export
     # Not --error: without it both outputs go to one log, in order.
     values |= {"chdir": spec.workdir, "output": stdout(spec, run), "open-mode": "append"}

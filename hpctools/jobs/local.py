@@ -46,7 +46,8 @@ def run(
     say(f"run folder {folder}")
     words = [request.spec.python, "-I", "-S", os.path.join(folder, run_files.LAUNCH.name), "local"]
     words += [f"--launcher={request.spec.launcher}", f"--ranks-per-node={ranks}"]
-    return entry, start(words, {**environ, **dict(request.spec.exports)})
+    job = request.spec
+    return entry, start(words, {**environ, **dict(job.exports), **dict(job.secrets)})
 
 
 def _impossible(request: Request) -> list[Problem]:

@@ -94,6 +94,29 @@ OPTIONS: tuple[Option, ...] = (
         many=True,
     ),
     Option(
+        "preflight",
+        WHAT,
+        "Look at every node before the training starts, for less than a minute; a bad one ends the job.",
+        read=readers.flag,
+        flag=True,
+        default=False,
+        form="yes or no",
+    ),
+    Option(
+        "secret",
+        WHAT,
+        "A variable of the job, from here, that stands in no script, record or log. Repeatable.",
+        metavar="K",
+        many=True,
+    ),
+    Option(
+        "env-file",
+        WHAT,
+        "A file of such variables, K=V a line.",
+        metavar="FILE",
+        read=readers.path,
+    ),
+    Option(
         "name",
         WHAT,
         "Name of the job. Default: TARGET's, without its ending.",
@@ -342,5 +365,10 @@ OPTIONS: tuple[Option, ...] = (
 BY_NAME: Mapping[str, Option] = MappingProxyType({option.name: option for option in OPTIONS})
 # How the names of a map's entries are read.
 ENTRY_NAMES: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"env": readers.variable_name, "set": readers.dotted_name, "sbatch-option": readers.sbatch_name}
+    {
+        "env": readers.variable_name,
+        "secret": readers.variable_name,
+        "set": readers.dotted_name,
+        "sbatch-option": readers.sbatch_name,
+    }
 )

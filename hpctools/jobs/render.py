@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import directives
+from hpctools.jobs import directives, exported, fabric
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -63,8 +63,11 @@ def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[s
     """What templates can use, beside `var`; base.sbatch.j2 tells what each is."""
     return {
         "directives": Text(directives.lines(directives.of(spec, resources, site, run))),
+        "allowed": Text(exported.lines(site.export, site.exported)),
         "exports": Text(exports(spec.exports)),
+        "fabric": Text(network(spec, site)),
         "setup": Text(setup(site)),
+        "preflight": Text(preflight(spec, resources, site)),
         "run": run,
         "python": spec.python,
         "ranks_per_node": resources.ranks,
@@ -129,6 +132,27 @@ def quote(text: str) -> str:
 def exports(values: Iterable[tuple[str, str]]) -> str:
     """The lines that give a job its variables."""
     return "\n".join(f"export {name}={quote(text)}" for name, text in values)
+
+
+def network(spec: JobSpec, site: Site) -> str:
+    """The lines that give a job what NCCL needs on the site's fabric; what the user gives wins."""
+    needed = fabric.variables(site.fabric, spec.nodes, dict(spec.exports))
+    return fabric.lines(needed, site.fabric.title, quote)
+
+
+def preflight(spec: JobSpec, resources: Resources, site: Site) -> str:
+    """The words that tell preflight.py what a node should have; empty without --preflight."""
+    if not spec.settings.value("preflight"):
+        return ""
+    network = site.fabric
+    words = {
+        "gpus": str(resources.gpus or 0),
+        "fabric": network.kind if spec.nodes > 1 else "",
+        "hcas": "" if network.hcas.startswith("^") else network.hcas.lstrip("="),
+        "interfaces": network.interfaces[1:] if network.interfaces.startswith("=") else "",
+        "bandwidth": f"{network.bandwidth_gb_s or 0:g}",
+    }
+    return " ".join(f"--{name}={quote(text)}" for name, text in words.items() if text not in ("", "0"))
 
 
 class Variables:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from hpctools.errors import CommandError
-from hpctools.jobs import logs, queries, run_folder, state, watch
+from hpctools.jobs import logs, queries, run_folder, secrets, state, watch
 from hpctools.jobs.pace import reason_of
 from hpctools.jobs.queries import Accounting
 from hpctools.jobs.run_folder import Result
@@ -115,6 +115,8 @@ class Report:
 
 def report(seen: Seen, run: Run) -> Report:
     """Everything about a job that was looked at. What cannot be asked is a remark, not an error."""
+    if seen.record is not None and seen.ended and not seen.away and "_" not in (seen.named.job_id or ""):
+        secrets.forget(seen.record.run)  # whole arrays only: other tasks may need them
     remarks = list(seen.remarks)
     single = seen.jobs[0] if len(seen.jobs) == 1 else None
     expected = None

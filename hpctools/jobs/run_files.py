@@ -3,6 +3,8 @@
 job.sbatch   what is submitted        job.json    every setting, with where it comes from
 launch.py    what runs in the job     argv.json   the words that every rank executes
 restart.py   whether it starts again  python/     hpctools.preemption, for ranks without hpctools
+preflight.py looks at the nodes first, with --preflight
+secrets.json variables that stand nowhere else, while the job lives
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import clusters, directives, record
+from hpctools.jobs import clusters, directives, record, secrets
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
 from hpctools.jobs.resources import Resources
@@ -31,6 +33,7 @@ COPIED: Mapping[str, Path] = MappingProxyType(
         "python/hpctools/preemption.py": Path(__file__).parent.parent / "preemption.py",
     }
 )
+PREFLIGHT = LAUNCH.with_name("preflight.py")
 # Stands for what is chosen at submission: the moment and six random digits.
 EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
 
@@ -66,6 +69,10 @@ def make(
         **{name: source.read_bytes() for name, source in COPIED.items()},
     }
     if submitted:
+        if spec.secrets:
+            contents[secrets.FILE] = _json(dict(spec.secrets))
+        if spec.settings.value("preflight"):
+            contents[PREFLIGHT.name] = PREFLIGHT.read_bytes()
         contents[SCRIPT] = script(request, resources, run, say).encode("utf-8", "surrogateescape")
     try:
         os.makedirs(spec.runs_dir, exist_ok=True)
@@ -85,7 +92,7 @@ def remove(entry: Record) -> None:
 
     Only what make put there: if anything else has appeared it is kept.
     """
-    for name in (SCRIPT, "job.json", "argv.json", *COPIED):
+    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", *COPIED, PREFLIGHT.name):
         Path(entry.run, name).unlink(missing_ok=True)
     try:
         os.rmdir(os.path.join(entry.run, "python", "hpctools"))

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hpctools.errors import ParseError, Problem
-from hpctools.jobs import readers, settings
+from hpctools.jobs import exported, fabric, readers, settings
+from hpctools.jobs.fabric import Fabric
 from hpctools.jobs.nearest import unknown
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ class Site:
     run first in each job. templates: a folder that is searched before the packaged templates.
     gpu_option: how GPUs are asked for, gpus-per-node or gres. ask_memory: whether --mem is given
     (some sites refuse it). whole_nodes: whether a job that takes all GPUs of its nodes is
-    exclusive there. export: what of the environment at submission a job gets, ALL or NONE.
-    ports: of torchrun's rendezvous, first and last. variables: for the site's own templates.
+    exclusive there. export: what of the environment at submission a job gets, LISTED, ALL or NONE.
+    exported: further names for LISTED, * for any letters.
+    ports: of torchrun's rendezvous, first and last. fabric: the network between the nodes.
+    variables: for the site's own templates.
     """
 
     path: Path | None = None
@@ -41,9 +44,11 @@ class Site:
     gpu_option: str = "gpus-per-node"
     ask_memory: bool = True
     whole_nodes: bool = True
-    export: str = "ALL"
+    export: str = exported.LISTED
+    exported: tuple[str, ...] = ()
     # Below 32768, where Linux takes ports for outgoing connections from.
     ports: tuple[int, int] = (20000, 29999)
+    fabric: Fabric = field(default_factory=Fabric)
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -63,7 +68,8 @@ KEYS: Mapping[str, tuple[Callable[[str], object], str]] = MappingProxyType(
         "gpu_option": (readers.one_of("gpus-per-node", "gres"), "gpus-per-node or gres"),
         "ask_memory": (readers.flag, "yes or no"),
         "whole_nodes": (readers.flag, "yes or no"),
-        "export": (readers.one_of("ALL", "NONE"), "ALL or NONE"),
+        "export": (readers.one_of("LISTED", "ALL", "NONE"), "LISTED, ALL or NONE"),
+        "exported": (exported.patterns, "SCRATCH, MYSITE_*"),
         "ports": (_ports, "20000-29999"),
     }
 )
@@ -103,8 +109,10 @@ def load(path: Path | None, problems: list[Problem]) -> Site:
             found[key] = settings.of_entries(inner, str(path), problems)
         elif key == "variables":
             found[key] = _flat(entry.entries)
+        elif key == "fabric":
+            found[key] = _fabric(entry, path, problems)
         else:
-            problems.append(unknown(where, "key of a site", key, [*KEYS, "defaults", "variables"]))
+            problems.append(unknown(where, "key of a site", key, [*KEYS, "defaults", "fabric", "variables"]))
     site = replace(Site(), **found)  # type: ignore[arg-type]
     return replace(site, templates=path.parent / site.templates) if site.templates else site
 
@@ -113,15 +121,19 @@ def change(site: Site, changes: Mapping[str, str], problems: list[Problem]) -> S
     """A site after --set: site.KEY changes a key of its own, any other name a variable."""
     variables = dict(site.variables)
     found: dict[str, object] = {}
+    made = site.fabric
     for name, text in changes.items():
         scope, _, key = name.partition(".")
         if scope != "site" or not key:
             variables[name] = text
+        elif key.partition(".")[0] == "fabric":
+            part = key.partition(".")[2] or "kind"
+            made = fabric.change(made, part, text, f"--set {name}", problems)
         elif key in KEYS:
             found |= _one(key, text, f"--set {name}", problems)
         else:
             problems.append(unknown(f"--set {name}", "key of a site", key, KEYS))
-    return replace(site, variables=variables, **found)  # type: ignore[arg-type]
+    return replace(site, variables=variables, fabric=made, **found)  # type: ignore[arg-type]
 
 
 def _one(key: str, value: object, where: str, problems: list[Problem]) -> dict[str, object]:
@@ -136,6 +148,17 @@ def _one(key: str, value: object, where: str, problems: list[Problem]) -> dict[s
     except ParseError as error:
         problems.append(Problem(where, f"{key}: {error}", form))
         return {}
+
+
+def _fabric(entry: Entry, path: Path, problems: list[Problem]) -> Fabric:
+    """The fabric of a file: a map of its keys, or its kind alone."""
+    if isinstance(entry.value, str):
+        return fabric.read({"kind": (entry.value, f"{path}:{entry.line}")}, problems)
+    parts = {}
+    for name, one in entry.entries.items():
+        inner = {key: value.value for key, value in one.entries.items()}
+        parts[name] = (inner if isinstance(one.value, Mapping) else one.value, f"{path}:{one.line}")
+    return fabric.read(parts, problems)
 
 
 def _flat(entries: Mapping[str, Entry], before: str = "") -> dict[str, str]:

@@ -6,9 +6,10 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpctools.errors import Problem
+from hpctools.jobs import secrets
 from hpctools.jobs.settings import Settings
 from hpctools.slurm import sbatch
 
@@ -20,7 +21,8 @@ class JobSpec:
     """A job, before it is known what the cluster has.
 
     argv: the words that every rank executes. workdir: where, absolute. exports: variables of the
-    job. python: the interpreter of launch.py and torchrun. settings: everything else.
+    job. python: the interpreter of launch.py and torchrun. settings: everything else. secrets:
+    variables that stand nowhere but in a file of the run folder.
     """
 
     target: str
@@ -30,6 +32,7 @@ class JobSpec:
     python: str
     exports: tuple[tuple[str, str], ...]
     settings: Settings
+    secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def nodes(self) -> int:
@@ -90,6 +93,7 @@ def build(
         python=python,
         exports=_exports(settings, environ, problems),
         settings=settings,
+        secrets=secrets.gather(settings, environ, cwd, problems),
     )
     problems.extend(_contradictions(spec))
     return spec

@@ -25,7 +25,19 @@ from hpctools.errors import (
     Problem,
     SlurmUnavailable,
 )
-from hpctools.jobs import check, directives, facts, grace, record, resources, run_files, spec
+from hpctools.jobs import (
+    check,
+    directives,
+    env_lint,
+    exported,
+    facts,
+    grace,
+    record,
+    resources,
+    run_files,
+    secrets,
+    spec,
+)
 from hpctools.jobs.facts import Facts
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
@@ -98,7 +110,7 @@ def plan(
     Raises InvalidInput with everything that is wrong, NotFound when there is no Slurm to ask.
     """
     patience_s = request.settings.number("retry-for") or 0
-    environ = record.query_environment(environ)
+    inherited, environ = environ, record.query_environment(environ)
     try:
         _reachable(environ)
         known = _patiently(lambda: facts.read(run, environ, _warm_up), patience_s, say)
@@ -115,6 +127,7 @@ def plan(
     if wrong:
         raise InvalidInput(wrong + warnings)
     remarks = spec.doubts(job) + taken.remarks + check.remarks(job, taken, known)
+    remarks += _said_of_environment(request, inherited)
     return Plan(request, known, taken, warnings, remarks)
 
 
@@ -129,10 +142,9 @@ def ask(
     plan: Plan, run: Run = run_program, say: Say = lambda _: None, environ: Mapping[str, str] = os.environ
 ) -> TestOnly:
     """What sbatch --test-only says of a job; nothing is submitted and no file is made."""
-    job, site = plan.request.spec, plan.request.site
-    folder = run_files.example(job)
+    folder = run_files.example(plan.request.spec)
     script = run_files.script(plan.request, plan.resources, folder, say)
-    environ = directives.environment(environ, directives.of(job, plan.resources, site, folder))
+    environ = _sbatch_environment(plan, folder, environ)
 
     def once() -> Completed:
         # The script comes by stdin, under the name that sbatch gives to such.
@@ -162,8 +174,7 @@ def submit(
         _let_slurm_decide(plan, run, say, environ)
     folder = run_files.make(plan.request, plan.resources, say)
     entry = run_files.new_record(plan.request, plan.resources, folder, environ)
-    job, site = plan.request.spec, plan.request.site
-    environ = directives.environment(environ, directives.of(job, plan.resources, site, folder))
+    environ = _sbatch_environment(plan, folder, environ)
     try:
         _remember(entry)
         job_id = _send(plan, entry, run, say, environ)
@@ -178,6 +189,31 @@ def submit(
         # The job is there: whoever submitted it must learn its id all the same.
         say(f"job {job_id} was submitted, but its record could not be written: {error}")
     return entry
+
+
+def _sbatch_environment(plan: Plan, folder: str, environ: Mapping[str, str]) -> dict[str, str]:
+    job, site = plan.request.spec, plan.request.site
+    kept = directives.environment(environ, directives.of(job, plan.resources, site, folder))
+    return exported.environment(kept, site.export, site.exported, dict(job.secrets))
+
+
+def _said_of_environment(request: Request, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What is to be said of the variables that a job gets, and of those that it does not."""
+    job, site = request.spec, request.site
+    secret = dict(job.secrets)
+    inherited = exported.environment(environ, site.export, site.exported, secret)
+    if site.export == exported.NONE:
+        inherited = {}
+    said = [*env_lint.remarks(job, site, inherited), *secrets.remarks(job.settings, job.workdir)]
+    said += [
+        f"{name} looks like a secret and stands in the job's script; --secret {name} keeps it out"
+        for name, value in job.exports
+        if exported.looks_secret(name, value)
+    ]
+    left_out = exported.left_out(environ, {*inherited, *secret, *dict(job.exports)})
+    if left_out:
+        said.append(f"the job does not get {', '.join(left_out)} of your shell; --secret NAME brings one")
+    return tuple(said)
 
 
 def _remember(entry: Record) -> None:

@@ -113,7 +113,7 @@ def test_within_a_job_nothing_of_that_job_reaches_sbatch_but_which_cluster(tmp_p
     assert directives.environment(environ, ()) == {"PATH": "/bin", "SLURM_CONF": "/c"}
 
 
-@pytest.mark.parametrize("export", ["ALL", "NONE"])
+@pytest.mark.parametrize("export", ["ALL", "LISTED", "NONE"])
 def test_the_site_says_whether_the_environment_travels(tmp_path: Path, export: str) -> None:
     found = of(tmp_path, set={"site.export": export})
-    assert found.get("export") == (None if export == "ALL" else "NONE")
+    assert found.get("export") == ("NONE" if export == "NONE" else None)

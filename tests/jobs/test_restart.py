@@ -168,3 +168,14 @@ def test_bad_nodes_are_read_by_name(run: Path, monkeypatch: pytest.MonkeyPatch) 
     for node in ("n1", "n2;id"):
         (run / f"bad-{node}.json").write_text(json.dumps({"node": node, "reason": "hot"}))
     assert restart.bad_nodes(str(run)) == {"n1": "hot"}
+
+
+def test_a_node_that_the_preflight_found_bad_is_left_out(run: Path) -> None:
+    leave(run, 0, state="failed", status=90)
+    reasons = ["gpus: 7 of 8", "disk: full"]
+    bad = [
+        {"node": 1, "host": "n2", "reasons": reasons},
+        {"node": None, "host": "all nodes", "reasons": ["slow"]},
+    ]
+    (run / "attempt-0" / "preflight.json").write_text(json.dumps({"bad": bad}))
+    assert restart.bad_nodes(str(run / "attempt-0")) == {"n2": "gpus: 7 of 8; disk: full"}

@@ -42,7 +42,7 @@ def test_what_is_wrong_in_a_site_is_said_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     assert problems == [
         f"{path}:1: there is no key of a site 'exprt' (did you mean export?)",
-        f"{path}:2: export: not one of ALL, NONE: 'SOME' (ALL or NONE)",
+        f"{path}:2: export: not one of LISTED, ALL, NONE: 'SOME' (LISTED, ALL or NONE)",
         f"{path}:3: ports: not a range of ports from 1024 to 65535: '1-2' (20000-29999)",
         f"{path}:4: setup is a map; text is expected",
         f"{path}:6: there is no setting 'nods' (did you mean nodes?)",
@@ -83,7 +83,7 @@ def test_every_packaged_site_can_be_used(path: Path, tmp_path: Path) -> None:
 def test_the_example_shows_every_key() -> None:
     text = (PACKAGED / "example.yaml").read_text()
     lines = [line.removeprefix("# ") for line in text.splitlines()]
-    for key in (*site.KEYS, "defaults", "variables"):
+    for key in (*site.KEYS, "defaults", "fabric", "variables"):
         assert any(line.startswith(f"{key}:") for line in lines), key
 
 

@@ -606,8 +606,19 @@ def signal_name(signum: int) -> str:
 # --- node and rank ------------------------------------------------------------------------------
 
 
+def load_secrets() -> None:
+    """Variables that stand in no script, into our own environment, which the program inherits."""
+    try:
+        with open(os.path.join(RUN, "secrets.json"), encoding="utf-8") as file:
+            os.environ.update(json.load(file))
+    except FileNotFoundError:
+        if os.path.exists(os.path.join(RUN, "secrets.removed")):
+            remark("this job's secrets went when it ended before; submit it again to have them")
+
+
 def set_defaults(ranks: int) -> None:
     """The environment of the program; what the user has set stays."""
+    load_secrets()
     cpus = len(os.sched_getaffinity(0))  # what this step may really use
     granted = number("SLURM_CPUS_PER_TASK") or number("SLURM_CPUS_ON_NODE") or cpus
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(cpus, granted) // ranks)))
@@ -801,6 +812,8 @@ def describe(failure: Record, folder: str) -> str:
     """The failure in words."""
     rank = failure["rank"]
     who = "the launcher" if rank is None else f"rank {rank}"
+    if failure.get("preflight"):
+        who = "the preflight"
     how = f"status {failure['status']}"
     if failure["signal"]:
         how = f"{failure['signal']} ({how})"

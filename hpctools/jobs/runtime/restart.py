@@ -58,11 +58,14 @@ class Attempt(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """verb: "requeue", "successor" or "end". exclude: nodes that a successor leaves out."""
+    """verb: "requeue", "successor" or "end". exclude: nodes that a successor leaves out. by_slurm: Slurm
+    has ended the job, and may start it again itself.
+    """
 
     verb: str
     reason: str
     exclude: Sequence[str] = ()
+    by_slurm: bool = False
 
 
 # --- what was -----------------------------------------------------------------------------------
@@ -154,6 +157,7 @@ def begin(limits: Limits) -> int:
     if last and last.state == "finished":
         # Slurm requeues what it has warned, even if it ended well in time (24.05 and newer).
         say(f"attempt {last.number} has finished: there is nothing left to do")
+        forget_secrets()
         return 0
     if last and last.state == "do not restart":
         reason = f"attempt {last.number} said that it is not to be started again"
@@ -167,6 +171,7 @@ def begin(limits: Limits) -> int:
         say(f"not started again: {reason}")
         result = {"status": status, "state": "do not restart", "reason": reason, "ended_s": time.time()}
         write(os.path.join(folder_of(number), "result.json"), result)
+        forget_secrets()
         return status
     began = {
         "attempt": number,
@@ -180,6 +185,28 @@ def begin(limits: Limits) -> int:
         say(f"attempt {number}, on {began['nodes']}")
     print(number)
     return 0
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+
+def forget_secrets() -> None:
+    """Take them away when no attempt is to come; that there were some is kept, for one that comes all
+    the same."""
+    path = os.path.join(RUN, "secrets.json")
+    if os.path.exists(path) and is_last_task():
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            os.close(os.open(os.path.join(RUN, "secrets.removed"), os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def is_last_task() -> bool:
+    """Whether no other task of this array will want anything of the run folder."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    if not array:
+        return True
+    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + array, "--format=%T"])
+    return done.returncode == 0 and len(done.stdout.split()) <= 1
 
 
 # --- end ----------------------------------------------------------------------------------------
@@ -203,7 +230,8 @@ def decide(
         return Decision("end", "")
     if job and job.get("JobState") != "RUNNING" and not ran_out(job):
         # COMPLETING hides what it was. After a preemption whose grace is over Slurm requeues by itself.
-        return Decision("end", "Slurm has ended the job: it was cancelled, or is requeued already")
+        reason = "Slurm has ended the job: it was cancelled, or is requeued already"
+        return Decision("end", reason, by_slurm=True)
     preempted = job.get("PreemptTime", "None") not in ("None", "N/A", "")
     earlier = [one for one in so_far[:-1] if one.state == "failed" and not one.node_lost]
     failures = len(earlier) + (now.state == "failed")
@@ -295,15 +323,17 @@ def is_lost(node: str) -> bool:
 
 
 def bad_nodes(folder: str) -> dict[str, str]:
-    """The nodes that ranks or a check have found unfit (hpctools.preemption.bad_node)."""
+    """The nodes that ranks (hpctools.preemption.bad_node) or the preflight have found unfit, and why."""
     found = {}
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if name.startswith("bad-") and name.endswith(".json"):
                 one = read(os.path.join(folder, name))
-                if re.fullmatch(r"[A-Za-z0-9._-]+", str(one.get("node"))):
-                    found[str(one["node"])] = str(one.get("reason", ""))
-    return found
+                found[str(one.get("node"))] = str(one.get("reason", ""))
+    for one in read(os.path.join(folder, "preflight.json")).get("bad", []):
+        if one["node"] is not None:  # else the verdict is about all of them
+            found[str(one["host"])] = "; ".join(one["reasons"])
+    return {node: why for node, why in found.items() if re.fullmatch(r"[A-Za-z0-9._-]+", node)}
 
 
 def requeue() -> bool:
@@ -358,6 +388,7 @@ def end(status: int, limits: Limits) -> int:
     path = os.path.join(folder, "result.json")
     result = read(path)
     if result.get("state") not in ("checkpointed", "failed", "stopped"):
+        forget_secrets()
         return status
     job = this_job()
     bad = bad_nodes(folder)
@@ -371,6 +402,8 @@ def end(status: int, limits: Limits) -> int:
     if made.verb == "end":
         if made.reason:
             say(f"not started again: {made.reason}")
+        if not made.by_slurm and result["state"] != "stopped":
+            forget_secrets()  # else Slurm may start the job again, which needs them
         return status
     say(f"to be started again: {made.reason}")
     if made.verb == "requeue" and requeue():

@@ -1,0 +1,67 @@
+"""The preflight on the real cluster: good nodes train, a bad one is named and ends the job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import hpctools
+
+# Read here: no test sees the user's own HPCTOOLS_ variables.
+PYTHON = os.environ.get("HPCTOOLS_PYTHON") or sys.executable
+# As the driver answers on a node of one GPU; on n2 it has lost it.
+NVIDIA_SMI = """\
+#!/bin/bash
+if [[ $1 == --query-gpu=* ]]; then
+    [[ $SLURMD_NODENAME == n2 ]] && { echo "Unable to determine the device handle for GPU0"; exit 255; }
+    echo "0, NVIDIA H200, 0, 0, 0"
+fi
+"""
+
+
+def submit(folder: Path, **settings: object) -> hpctools.Job:
+    (folder / "train.py").write_text("print('trained')\n")
+    usual = {"nodes": 2, "nodelist": "n[1-2]", "launcher": "none", "python": PYTHON, "gpus_per_node": 1}
+    given = {**usual, "preflight": True, "runs_dir": str(folder / "runs"), "time": "5", **settings}
+    return hpctools.submit(folder / "train.py", **given)
+
+
+def test_good_nodes_are_said_to_be_good_and_the_training_runs(
+    slurm_env: Mapping[str, str], tmp_path: Path
+) -> None:
+    job = submit(tmp_path)
+    assert job.wait() == 0, job.logs()
+    assert job.logs().count("trained") == 2
+    assert "hpctools: preflight: 2 nodes are good" in job.logs()
+    assert job.run is not None
+    found = json.loads((job.run / "attempt-0/preflight.json").read_text())
+    assert (found["status"], found["bad"]) == (0, [])
+    assert [one["host"] for one in found["nodes"]] == ["n1", "n2"]
+    has_torch = subprocess.run([PYTHON, "-c", "import torch"], capture_output=True).returncode == 0
+    assert (found["bus_gb_s"] is not None) is has_torch
+
+
+def test_a_bad_node_is_named_and_nothing_is_trained(
+    slurm_env: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/nvidia-smi").write_text(NVIDIA_SMI)
+    (tmp_path / "bin/nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    job = submit(tmp_path)
+    assert job.wait() == 90, job.logs()
+    said = job.logs()
+    assert "preflight: n2 is bad: gpus: nvidia-smi fails: Unable to determine the device handle" in said
+    assert "the preflight on n2 failed first: status 90" in said
+    assert "n1 is bad" not in said
+    assert "trained" not in said
+    result = job.result()
+    assert result is not None
+    assert result.first_failure is not None
+    assert (result.status, result.first_failure.host, result.first_failure.node) == (90, "n2", 1)
