@@ -38,6 +38,8 @@ def run(
     ranks = _ranks(request, environ)
     if request.spec.nodes > 1:
         say(f"1 node instead of {request.spec.nodes}: --local runs on this machine only")
+    if request.settings.value("preflight"):
+        say("--preflight looks at the nodes of a cluster: left out with --local")
     taken = replace(resources.resolve(request.spec, request.site, None), ranks=ranks)
     folder = run_files.make(request, taken, say, submitted=False)
     entry = run_files.new_record(request, taken, folder, {})

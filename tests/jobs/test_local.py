@@ -87,3 +87,9 @@ def test_what_cannot_be_done_here_is_refused(tmp_path: Path, values: dict[str, o
 
 def test_names_that_slurm_would_refuse_are_fine_without_it(tmp_path: Path) -> None:
     local.run(ask(tmp_path, {"name": "a\nb\\"}), environ={}, start=Started())
+
+
+def test_that_no_node_is_looked_at_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    local.run(ask(tmp_path, {"preflight": True}), said.append, {}, Started())
+    assert any("--preflight" in text and "left out" in text for text in said)

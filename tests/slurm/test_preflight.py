@@ -15,11 +15,11 @@ import hpctools
 
 # Read here: no test sees the user's own HPCTOOLS_ variables.
 PYTHON = os.environ.get("HPCTOOLS_PYTHON") or sys.executable
-# As the driver answers on a node of one GPU; on n2 it has lost it.
+# As the driver answers on a node of one GPU; where it is BAD it has lost it.
 NVIDIA_SMI = """\
 #!/bin/bash
 if [[ $1 == --query-gpu=* ]]; then
-    [[ $SLURMD_NODENAME == n2 ]] && { echo "Unable to determine the device handle for GPU0"; exit 255; }
+    [[ BAD ]] && { echo "Unable to determine the device handle for GPU0"; exit 255; }
     echo "0, NVIDIA H200, 0, 0, 0"
 fi
 """
@@ -47,19 +47,39 @@ def test_good_nodes_are_said_to_be_good_and_the_training_runs(
     assert (found["bus_gb_s"] is not None) is has_torch
 
 
-def test_a_bad_node_is_named_and_nothing_is_trained(
+def break_gpus(where: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "bin").mkdir()
+    (folder / "bin/nvidia-smi").write_text(NVIDIA_SMI.replace("BAD", where))
+    (folder / "bin/nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+
+
+def test_a_bad_node_is_left_out_and_the_training_runs_without_it(
     slurm_env: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/nvidia-smi").write_text(NVIDIA_SMI)
-    (tmp_path / "bin/nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    break_gpus("$HPCTOOLS_ATTEMPT.$SLURM_NODEID == 0.1", tmp_path, monkeypatch)
+    job = submit(tmp_path, nodelist=None)
+    assert job.wait() == 0, job.logs()
+    said = job.logs()
+    assert said.count("trained") == 2
+    assert job.run is not None
+    first, second = (json.loads((job.run / f"attempt-{n}/preflight.json").read_text()) for n in (0, 1))
+    bad = first["bad"][0]["host"]
+    assert f"bad nodes are left out ({bad}: gpus: " in said
+    assert bad not in [one["host"] for one in second["nodes"]]
+
+
+def test_where_a_bad_node_cannot_be_left_out_the_job_fails_and_names_it(
+    slurm_env: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_gpus("$SLURMD_NODENAME == n2", tmp_path, monkeypatch)
     job = submit(tmp_path)
     assert job.wait() == 90, job.logs()
     said = job.logs()
     assert "preflight: n2 is bad: gpus: nvidia-smi fails: Unable to determine the device handle" in said
     assert "the preflight on n2 failed first: status 90" in said
     assert "n1 is bad" not in said
+    assert "no successor could be submitted: " in said  # --nodelist asks for n2
     assert "trained" not in said
     result = job.result()
     assert result is not None
