@@ -24,7 +24,7 @@ def losses(job: hpctools.Job) -> dict[int, str]:
     return found
 
 
-def until(happened: Callable[[], object], job: hpctools.Job, seconds: float = 90) -> None:
+def until(happened: Callable[[], object], job: hpctools.Job, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, job.logs()
