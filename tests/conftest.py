@@ -31,6 +31,8 @@ CONF = ("KillWait=5",)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slurm", metavar="R", help="run the tests that need Slurm on this release")
+    how = "how their cluster tracks processes: linuxproc or cgroup"
+    parser.addoption("--proctrack", metavar="HOW", default="linuxproc", help=how)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -40,13 +42,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if release is None or (rows and rows[0]["suite"] is None):
         return None
     try:
-        return in_root(release, list(config.invocation_params.args))
+        return in_root(release, config.getoption("--proctrack"), list(config.invocation_params.args))
     except HpctoolsError as error:
         print(f"left out: all tests on Slurm {release}: {error}", file=sys.stderr)
         return 1 if os.environ.get("CI") else 0
 
 
-def in_root(release: str, arguments: list[str]) -> int:
+def in_root(release: str, proctrack: str, arguments: list[str]) -> int:
     """pytest with arguments on a cluster of release, in its root; returns its exit status."""
 
     def say(text: str) -> None:
@@ -64,7 +66,7 @@ def in_root(release: str, arguments: list[str]) -> int:
     )
     with tempfile.TemporaryDirectory() as state:
         os.environ["XDG_STATE_HOME"] = state
-        cluster.up(Spec(name=name, slurm=release, conf=CONF), say)
+        cluster.up(Spec(name=name, slurm=release, proctrack=proctrack, conf=CONF), say)
         try:
             env = cluster.load(name).command_env(os.environ)
             env |= {GIVEN: name, "HPCTOOLS_PYTHON": os.environ.get("HPCTOOLS_PYTHON") or sys.executable}
@@ -132,13 +134,13 @@ def slurm_programs() -> None:
 
 
 @pytest.fixture(scope="session")
-def sandbox(slurm_programs: None, state_home: Path) -> Iterator[Sandbox]:
+def sandbox(pytestconfig: pytest.Config, slurm_programs: None, state_home: Path) -> Iterator[Sandbox]:
     """The cluster that all tests share: 4 nodes of 8 GPUs, with accounting."""
     if GIVEN in os.environ:
         yield cluster.load(os.environ[GIVEN])
         return
     name = f"t{secrets.token_hex(4)}"
-    cluster.up(Spec(name=name, conf=CONF), lambda text: None)
+    cluster.up(Spec(name=name, proctrack=pytestconfig.getoption("--proctrack"), conf=CONF), lambda text: None)
     try:
         yield cluster.load(name)
     finally:

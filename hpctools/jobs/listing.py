@@ -100,6 +100,7 @@ def _with_records(
 def _listed(job: JobState, by_id: Mapping[str, list[Record]]) -> Listed:
     mine = by_id.get(job.array_job_id or job.slurm_id, [])
     ours = next((one for one in mine if belongs(one, job.log, job.submit_line, job.submit_s)), None)
+    ours = ours or record.of_folder(job.log or "", job.submit_line)
     if ours and not job.gpus:  # on a cluster that does not track GPUs
         job = replace(job, gpus=ours.gpus_per_node * job.nodes)
     if not job.ended:

@@ -66,9 +66,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "launcher",
         WHAT,
-        "torchrun: ranks by torchrun, one agent a node. none: srun runs TARGET itself.",
-        read=readers.one_of("torchrun", "none"),
-        choices=("torchrun", "none"),
+        "torchrun: ranks by torchrun, one agent a node. srun: ranks by srun, one task a GPU, without torchrun. "
+        "none: srun runs TARGET itself.",
+        read=readers.one_of("torchrun", "srun", "none"),
+        choices=("torchrun", "srun", "none"),
         default="torchrun",
     ),
     Option(
@@ -149,7 +150,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cpus-per-task",
         SIZE,
-        "CPUs of each task (torchrun: each node). Default: a whole node's, else in proportion to the GPUs.",
+        "CPUs of each task (torchrun: each node; srun: each rank). Default: a whole node's, else in proportion "
+        "to the GPUs.",
         metavar="N",
         read=readers.count,
         short="c",

@@ -24,6 +24,7 @@ STATES = ("submitting", "submitted", "refused", "unknown", "local")
 # after that time a job that is not there will not come any more (munged(8), --max-ttl).
 REQUEST_LIVES_S = 300
 QUERY_TIMEOUT_S = 60.0
+_FOLDER = re.compile(r"/([A-Za-z0-9._-]+-\d{8}T\d{6}Z-[0-9a-f]{6})/")
 _STAMP = re.compile(r"-(\d{8}T\d{6}Z-[0-9a-f]{6})\.json$")
 
 
@@ -96,6 +97,16 @@ def find(job_id: str, cluster: str | None = None, where: Path | None = None) -> 
     for path in _files(where or folder()):
         record = _load(path)
         if record and record.job_id == number and cluster in (None, record.cluster):
+            return record
+    return None
+
+
+def of_folder(*told: str) -> Record | None:
+    """The record whose run folder is named in a path or a command line of Slurm's: that of a successor,
+    which has an id of its own."""
+    for name in _FOLDER.findall("\n".join(told)):
+        record = _load(folder() / f"{name}.json")
+        if record is not None and any(f"{record.run}/" in text for text in told):
             return record
     return None
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PACKAGED = Path(__file__).parent.parent / "data" / "job_templates"
 # Names the packaged template where a site has one of the same name.
 PREFIX = "hpctools/"
-TEMPLATES = {"torchrun": "torchrun.sbatch.j2", "none": "plain.sbatch.j2"}
+TEMPLATES = {"torchrun": "torchrun.sbatch.j2", "srun": "srun.sbatch.j2", "none": "plain.sbatch.j2"}
 RESTART = ("max_attempts", "retries", "crash_limit", "crash_seconds")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

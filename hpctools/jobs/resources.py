@@ -51,7 +51,7 @@ def resolve(spec: JobSpec, site: Site, facts: Facts | None, checkpoint_s: float 
     chosen = chosen or largest
     gpus = spec.gpus if spec.gpus is not None else (chosen.gpus if chosen else 0)
     whole = chosen is not None and gpus == chosen.gpus and site.whole_nodes
-    ranks = spec.settings.number("ranks-per-node") or (max(gpus, 1) if spec.launcher == "torchrun" else 1)
+    ranks = spec.settings.number("ranks-per-node") or (1 if spec.launcher == "none" else max(gpus, 1))
     tasks = 1 if spec.launcher == "torchrun" else ranks
     # Several types in a partition: without naming one Slurm could give nodes of another.
     several = len({one.gpu_type for one in types if one.gpus}) > 1
@@ -139,8 +139,9 @@ def _cpus(spec: JobSpec, node: NodeType | None, gpus: int, tasks: int, whole: bo
     given = spec.settings.number("cpus-per-task")
     if given or node is None:
         return given
-    if whole and tasks == 1:
-        return None  # --exclusive brings them all, also where Slurm keeps some for itself
+    if whole and (tasks == 1 or spec.launcher == "srun"):
+        # --exclusive brings them all, also where Slurm keeps some for itself; the script shares them out.
+        return None
     share = node.cpus * min(gpus, node.gpus) // node.gpus if node.gpus else node.cpus
     return max(share // tasks, 1) if share else None
 

@@ -32,7 +32,7 @@ class Site:
     (some sites refuse it). whole_nodes: whether a job that takes all GPUs of its nodes is
     exclusive there. export: what of the environment at submission a job gets, LISTED, ALL or NONE.
     exported: further names for LISTED, * for any letters.
-    ports: of torchrun's rendezvous, first and last. fabric: the network between the nodes.
+    ports: of the rendezvous, first and last. fabric: the network between the nodes.
     variables: for the site's own templates.
     """
 

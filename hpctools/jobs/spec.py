@@ -41,7 +41,7 @@ class JobSpec:
 
     @property
     def launcher(self) -> str:
-        """What starts the ranks: torchrun or none."""
+        """What starts the ranks: torchrun, srun or none."""
         return self.settings.text("launcher") or "torchrun"
 
     @property

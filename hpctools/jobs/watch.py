@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpctools.errors import CommandError, NotFound, ParseError
-from hpctools.jobs import clusters, queries, run_folder, state
+from hpctools.jobs import clusters, queries, record, run_folder, state
 from hpctools.jobs.named import Named, belongs
 from hpctools.jobs.pace import AWAY, GLANCE_S, Away, Pace, Results, reason_of
 from hpctools.jobs.record import Record
@@ -122,7 +122,7 @@ def _record_of(named: Named, job: JobState) -> Record | None:
     for one in named.records:
         if belongs(one, job.log, job.submit_line, job.submit_s):
             return one
-    return None
+    return record.of_folder(job.log or "", job.submit_line)
 
 
 def _is_whole_array(named: Named, jobs: Sequence[JobState]) -> bool:

@@ -99,6 +99,18 @@ def test_a_job_is_found_by_its_id_the_newest_first_and_by_cluster(tmp_path: Path
     assert record.find("7", "c", tmp_path) is None
 
 
+def test_a_record_is_found_by_its_run_folder_in_what_slurm_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    one = made(job_id="12")
+    record.save(one)
+    assert record.of_folder(f"/runs/{NAME}/slurm.out") == one
+    assert record.of_folder("", f"sbatch --parsable /runs/{NAME}/job.sbatch 12") == one
+    assert record.of_folder(f"/elsewhere/{NAME}/slurm.out") is None
+    assert record.of_folder("/runs/other-20261121T143000Z-a1b2c3/slurm.out", "") is None
+
+
 def test_the_records_are_in_the_state_folder() -> None:
     assert record.folder({"XDG_STATE_HOME": "/s"}) == Path("/s/hpctools/jobs")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpctools.errors import NotFound, SlurmUnavailable
-from hpctools.jobs import named, report, watch
+from hpctools.jobs import named, record, report, watch
 from hpctools.jobs.named import Named
 from hpctools.jobs.watch import Seen
 from hpctools.process import Completed
@@ -127,6 +127,17 @@ def test_a_job_is_recognized_as_mine_by_its_log(tmp_path: Path) -> None:
     mine = made(tmp_path, replay.number("running"))
     run = Replay(changes=[{replay.number("running"): {"STDOUT": mine.token}}])
     assert watch.look(named.by_record(mine, run), run).record == mine
+
+
+def test_a_successor_is_known_by_the_run_folder_that_it_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    mine = made(tmp_path, "1")
+    record.save(mine)
+    run = Replay(changes=[{replay.number("running"): {"STDOUT": mine.token}}])
+    assert watch.look(job("running"), run).record == mine
+    assert watch.look(job("running"), Replay()).record is None
 
 
 def test_tasks_that_slurmctld_has_forgotten_come_from_accounting() -> None:

@@ -5,44 +5,49 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import hpctools
-from hpctools.sandbox import cluster, faults
+from hpctools.sandbox import faults
 from hpctools.sandbox.daemons import Sandbox
-from hpctools.sandbox.spec import Spec
-from tests.slurm.test_training import EXAMPLE, torch_python
+from tests.slurm.preempted import EXAMPLE, field, losses, result, slurm, start_now, torch_python, until
 
 __all__ = ["torch_python"]  # a fixture
-STEPS = 60
-LOSS = re.compile(r"step (\d+)/\d+  loss (\S+)")
-Train = Callable[..., hpctools.Job]
+STEPS = 40
+# Runs a script, and from the second attempt on with words that win over earlier ones.
+AGAIN = """
+import os, runpy, sys
+sys.argv = [*sys.argv[1:], *(os.environ["AGAIN"].split() if os.environ["HPCTOOLS_ATTEMPT"] != "0" else [])]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
-@pytest.fixture
-def train(slurm_env: Mapping[str, str], torch_python: str, tmp_path: Path) -> Train:
-    """Submits the example: 2 nodes, a rank each, its usual steps."""
-
-    def submit(*words: str, **settings: object) -> hpctools.Job:
-        usual: dict[str, Any] = {"nodes": 2, "gpus_per_node": 1, "time": "10", "runs_dir": str(tmp_path)}
-        given = [f"--steps={STEPS}", "--log-every=1", "--step-s=0.1", *words]
-        return hpctools.submit(str(EXAMPLE), *given, **{**usual, "python": torch_python, **settings})
-
-    return submit
+def train(folder: Path, python: str, *words: str, again: str = "--step-s=0", **settings: object) -> Any:
+    """Submits the example: 2 nodes, a rank each, its usual steps. The first attempt is slow, so that what is
+    to befall it comes before its end on any machine."""
+    usual: dict[str, Any] = {"nodes": 2, "gpus_per_node": 1, "time": "10", "runs_dir": str(folder)}
+    given = [str(EXAMPLE), f"--steps={STEPS}", "--log-every=1", "--step-s=2", *words]
+    usual |= {"python": python, "command": True, "env": {"AGAIN": again}, **settings}
+    return hpctools.submit(python, "-c", AGAIN, *given, **usual)
 
 
-@pytest.fixture
-def whole(train: Train) -> Iterator[Callable[[], dict[int, str]]]:
-    """The losses of the same training when nothing happens to it; it runs beside the other one."""
-    job = train("--step-s=0", partition="urgent", exclude="n[1-2]")
+@pytest.fixture(scope="module")
+def whole(
+    sandbox: Sandbox, torch_python: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], dict[int, str]]]:
+    """The losses of the same training when nothing happens to it; it runs beside the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sandbox.command_env(os.environ).items():
+            patch.setenv(name, value)
+        small = {"gpus_per_node": 0, "cpus_per_task": 1, "mem": "1G"}  # it takes no room from others
+        folder = tmp_path_factory.mktemp("whole")
+        job = train(folder, torch_python, "--step-s=0", partition="urgent", **small)
 
     def result() -> dict[int, str]:
         assert job.wait() == 0, job.logs()
@@ -52,47 +57,17 @@ def whole(train: Train) -> Iterator[Callable[[], dict[int, str]]]:
     job.cancel()
 
 
-def losses(job: hpctools.Job) -> dict[int, str]:
-    """Every step's loss; of a step that was done twice, each must be the same."""
-    found: dict[int, str] = {}
-    for step, loss in LOSS.findall(job.logs()):
-        assert found.setdefault(int(step), loss) == loss
-    return found
-
-
-def until(happened: Callable[[], object], job: hpctools.Job, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, job.logs()
-        time.sleep(0.3)
-
-
-def slurm(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
-
-
-def field(job_id: str | None, name: str) -> str:
-    found = re.search(rf"\b{name}=(\S*)", slurm("scontrol", "show", "job", str(job_id)))
-    assert found is not None
-    return found[1]
-
-
-def start_now(job: hpctools.Job) -> None:
-    """Slurm starts a requeued job two minutes later: they need not be waited for. But within the same
-    second Slurm 22.05 lets it wait for the CPUs of its own earlier step for ever."""
-    until(lambda: field(job.job_id, "JobState") == "PENDING", job)
-    time.sleep(4)
-    slurm("scontrol", "update", f"JobId={job.job_id}", "StartTime=now")
-
-
-def result(job: hpctools.Job, attempt: int = 0) -> dict[str, Any]:
-    assert job.run is not None
-    loaded: dict[str, Any] = json.loads((job.run / f"attempt-{attempt}" / "result.json").read_text())
-    return loaded
+def at_once(*stories: Callable[[], None]) -> None:
+    """Mostly they wait. Each is told to its end, also when another one fails."""
+    with ThreadPoolExecutor() as pool:
+        told = [pool.submit(story) for story in stories]
+    for one in told:
+        one.result()
 
 
 def assert_resumed(job: hpctools.Job, whole: dict[int, str], saved: int) -> None:
     """It went on after the step that was saved, and learned what it would have learned anyhow."""
+    assert job.wait() == 0, job.logs()
     assert f"resumed after step {saved} from" in job.logs()
     assert losses(job) == whole
     assert len(whole) == STEPS
@@ -102,63 +77,77 @@ def assert_resumed(job: hpctools.Job, whole: dict[int, str], saved: int) -> None
 
 
 def test_a_preempted_job_saves_makes_room_at_once_and_goes_on(
-    train: Train, whole: Callable[[], dict[int, str]]
+    slurm_env: Mapping[str, str], torch_python: str, tmp_path: Path, whole: Callable[[], dict[int, str]]
 ) -> None:
-    job = train("--save-s=8", "--save-every=1000", partition="scavenge", nodelist="n[1-2]")
-    until(lambda: f"step 5/{STEPS}" in job.logs(), job)
-    words = ["--partition=urgent", "--nodelist=n[1-2]", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
-    preemptor = slurm("sbatch", "--parsable", *words, "--nodes=2").strip()
-    until(lambda: field(preemptor, "JobState") not in ("PENDING", "CONFIGURING"), job)
-    # All ranks had saved when it started, long before the grace time was over.
-    ended = result(job)
-    saved = ended["checkpoint"]["step"]
-    assert (ended["state"], ended["status"], ended["next"]["verb"]) == ("checkpointed", 75, "requeue")
-    assert job.run is not None
-    marks = [json.loads(path.read_text()) for path in (job.run / "attempt-0").glob("checkpoint-*.json")]
-    assert [mark["step"] for mark in marks] == [saved, saved]
-    assert f"saved after step {saved}, to go on from there" in job.logs()
-    start_now(job)
-    assert job.wait() == 0, job.logs()
-    assert_resumed(job, whole(), saved)
+    """By torchrun and by srun alike. The grace time is a minute; nothing here asks how long it took."""
+
+    def preempt(launcher: str, nodes: str) -> None:
+        words, settings = ["--save-s=3", "--save-every=1000"], {"launcher": launcher, "nodelist": nodes}
+        job = train(tmp_path, torch_python, *words, **settings, partition="scavenge")
+        until(lambda: f"step 2/{STEPS}" in job.logs(), job)
+        asked = ["--partition=urgent", f"--nodelist={nodes}", "--gpus-per-node=8", "--mem=1G", "--nodes=2"]
+        preemptor = slurm("sbatch", "--parsable", *asked, "--output=/dev/null", "--wrap=sleep 1").strip()
+        until(lambda: field(preemptor, "JobState") not in ("PENDING", "CONFIGURING"), job)
+        # All ranks had saved and left by themselves when it started: Slurm has not ended them.
+        ended = result(job)
+        saved = ended["checkpoint"]["step"]
+        assert (ended["state"], ended["status"], ended["next"]["verb"]) == ("checkpointed", 75, "requeue")
+        assert job.run is not None
+        marks = [json.loads(path.read_text()) for path in (job.run / "attempt-0").glob("checkpoint-*.json")]
+        assert [mark["step"] for mark in marks] == [saved, saved]
+        assert f"saved after step {saved}, to go on from there" in job.logs()
+        start_now(job)
+        assert_resumed(job, whole(), saved)
+
+    at_once(lambda: preempt("torchrun", "n[1-2]"), lambda: preempt("srun", "n[3-4]"))
 
 
-def test_a_job_out_of_time_goes_on_as_another_one_where_requeue_is_forbidden(
-    train: Train, whole: Callable[[], dict[int, str]]
+def test_neither_the_time_limit_nor_a_dead_node_costs_more_than_an_interval(
+    slurm_env: Mapping[str, str],
+    torch_python: str,
+    tmp_path: Path,
+    whole: Callable[[], dict[int, str]],
+    sandbox: Sandbox,
 ) -> None:
-    """Slurm warns some time before the limit of a minute, of which the training would need two."""
-    words = ["--step-s=2", "--save-every=1000"]
-    settings = {"time": "1", "warn_before": 25, "sbatch_option": ["no-requeue"]}
-    job = train(*words, **settings, nodelist="n[1-2]")
-    until(lambda: "it goes on as job" in job.logs(), job)
-    ended = result(job)
-    assert (ended["state"], ended["next"]["verb"]) == ("checkpointed", "successor")
-    successor = ended["next"]["job_id"]
-    until(lambda: f"resumed after step {ended['checkpoint']['step']} from" in job.logs(), job)
-    assert job.status().parts[0].job.job_id == successor  # who asks for the first is told of the second
-    shown = losses(job)
-    assert shown == {step: loss for step, loss in whole().items() if step in shown}
-    job.cancel()
-    assert job.wait() == 143
+    def out_of_time() -> None:
+        """Slurm warns so long before the limit, or up to a minute earlier. Where the site forbids requeue,
+        the run goes on under another id."""
+        words = ["--step-s=5", "--save-every=1000"]
+        settings = {"time": "2", "warn_before": 85, "sbatch_option": ["no-requeue"], "launcher": "srun"}
+        job = train(tmp_path, torch_python, *words, again="--step-s=5", **settings, nodelist="n[3-4]")
+        until(lambda: "it goes on as job" in job.logs(), job)
+        ended = result(job)
+        assert (ended["state"], ended["next"]["verb"]) == ("checkpointed", "successor")
+        successor = ended["next"]["job_id"]
+        slurm("scontrol", "update", f"JobId={successor}", "TimeLimit=10")
+        until(lambda: f"resumed after step {ended['checkpoint']['step']} from" in job.logs(), job)
+        assert job.status().parts[0].job.job_id == successor  # who asks for the first is told of the second
+        assert hpctools.job(successor).status().seen.record == job.status().seen.record
+        shown = losses(job)
+        assert shown == {step: loss for step, loss in whole().items() if step in shown}
+        job.cancel()
+        assert job.wait() == 143
+
+    def lost_node() -> None:
+        job = train(tmp_path, torch_python, "--save-every=2", nodelist="n[1-2]")
+        until(lambda: f"step 3/{STEPS}" in job.logs(), job)
+        faults.fail(sandbox.spec.name, nodes=["n2"])
+        try:
+            until(lambda: field(job.job_id, "JobState") != "RUNNING", job)
+            lost_at = max(losses(job))
+            until(lambda: field(job.job_id, "JobState") == "PENDING", job)
+            # Elsewhere: a node that is back gets orders to end the earlier attempt, which has the same id.
+            slurm("scontrol", "update", f"JobId={job.job_id}", "ReqNodeList=n1,n3")
+            start_now(job)
+            assert job.wait() == 0, job.logs()
+        finally:
+            faults.heal(sandbox.spec.name, lambda text: None)
+        saved = int(re.findall(r"resumed after step (\d+) from", job.logs())[0])
+        assert lost_at - saved <= 2
+        assert_resumed(job, whole(), saved)
+
+    at_once(out_of_time, lost_node)
     assert slurm("squeue", "--noheader", "--me", "--states=pending,running").strip() == ""
-
-
-@pytest.mark.native
-def test_a_node_that_dies_costs_at_most_one_interval(
-    train: Train, whole: Callable[[], dict[int, str]], sandbox: Sandbox
-) -> None:
-    job = train("--save-every=10", nodelist="n[1-2]")
-    until(lambda: f"step 25/{STEPS}" in job.logs(), job)
-    faults.fail(sandbox.spec.name, nodes=["n2"])
-    try:
-        until(lambda: field(job.job_id, "JobState") != "RUNNING", job)
-        lost_at = max(losses(job))
-    finally:
-        faults.heal(sandbox.spec.name, lambda text: None)
-    start_now(job)
-    assert job.wait() == 0, job.logs()
-    saved = int(re.findall(r"resumed after step (\d+) from", job.logs())[-1])
-    assert lost_at - saved <= 10
-    assert_resumed(job, whole(), saved)
 
 
 def test_a_node_found_bad_is_left_out_once(slurm_env: Mapping[str, str], tmp_path: Path) -> None:
@@ -182,47 +171,3 @@ def test_a_node_found_bad_is_left_out_once(slurm_env: Mapping[str, str], tmp_pat
     assert f"bad nodes are left out ({first['nodes']}: broken)" in job.logs()
     assert result(job, 1)["next"]["verb"] == "end"
     assert not (job.run / "attempt-2").exists()
-
-
-@pytest.fixture(params=["linuxproc", "cgroup"])
-def tracked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A cluster of its own with each way to track processes; jobs go there."""
-    if request.param == "cgroup" and os.geteuid():
-        pytest.skip("proctrack/cgroup needs root")
-    name = f"p{secrets.token_hex(4)}"
-    cluster.up(Spec(name=name, proctrack=request.param), lambda text: None)
-    try:
-        for key, value in cluster.load(name).command_env(os.environ).items():
-            monkeypatch.setenv(key, value)
-        yield name
-    finally:
-        cluster.down(name, purge=True)
-
-
-@pytest.mark.slow
-@pytest.mark.native
-@pytest.mark.parametrize("nodes", [2, 4])
-def test_a_long_checkpoint_completes_in_each_of_five_preemptions(
-    tracked: str, torch_python: str, tmp_path: Path, nodes: int
-) -> None:
-    """A checkpoint of 45 s in a grace time of 60 s."""
-    usual: dict[str, Any] = {"nodes": nodes, "gpus_per_node": 1, "time": "30", "runs_dir": str(tmp_path)}
-    usual |= {"python": torch_python}
-    words = ["--steps=400", "--log-every=1"]
-    alone = hpctools.submit(str(EXAMPLE), *words, f"--checkpoint={tmp_path}/alone", **usual)
-    assert alone.wait() == 0, alone.logs()
-    slow = ["--step-s=0.2", "--save-s=45", "--save-every=1000"]
-    job = hpctools.submit(str(EXAMPLE), *words, *slow, **usual, partition="scavenge")
-    for attempt in range(5):
-        until(lambda: job.logs().count(f"all {nodes} ranks on") == attempt + 1, job)  # noqa: B023
-        before = max(losses(job), default=0)
-        until(lambda: max(losses(job), default=0) > before + 5, job)  # noqa: B023
-        words = ["--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
-        preemptor = slurm("sbatch", "--parsable", *words).strip()
-        until(lambda: field(preemptor, "JobState") not in ("PENDING", "CONFIGURING"), job)  # noqa: B023
-        ended = result(job, attempt)
-        assert ended["state"] == "checkpointed"
-        assert ended["checkpoint"]["seconds"] >= 45
-        start_now(job)
-    assert job.wait() == 0, job.logs()
-    assert losses(job) == losses(alone)

@@ -44,7 +44,8 @@ CHECKPOINTED, DO_NOT_RESTART = 75, 93
 # where the site has send_user_signal), else SIGTERM when the grace time or KillWait begins.
 WARNINGS = (signal.SIGUSR1, signal.SIGTERM)
 SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
-# How long torchrun lets other ranks end when one has failed. It never hears of Slurm's warnings.
+# How long other ranks may take to end when one has failed: torchrun is told, which never hears of Slurm's
+# warnings; of srun's tasks their wrappers see to it, since Slurm gives them KillWait, mostly longer.
 SHUTDOWN_S = 15
 ASKED_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON = (*ASKED_TO_STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
@@ -429,16 +430,26 @@ class Watched:
         self.warned_s, self.warned_by = 0.0, 0  # when we first heard that the job will end, and by what
         self.is_heard = False  # whether a handler of the program's was told of it
         self.under_launcher = False  # torchrun's SIGTERM is no warning: another rank has failed
+        self.under_srun = False  # srun's is one, unless another rank has failed
+        self.kill_at_s = 0.0  # when patience with the program ends, because another rank has failed
 
     def pass_on(self, signum: int, frame: object = None) -> None:
         if signum in ASKED_TO_STOP:
             self.asked_s = self.asked_s or time.time()
             self.asked_by = self.asked_by or signum
+            self.notice_failure()
         if signum == signal.SIGUSR1 or (signum in WARNINGS and not self.under_launcher):
             self.warned_s = self.warned_s or time.time()
             self.warned_by = self.warned_by or signum
         self.waiting.append(signum)
         self.deliver_waiting()
+
+    def notice_failure(self) -> None:
+        """Whether srun's SIGTERM (--kill-on-bad-exit) comes because another rank has failed. Then this one
+        cannot save any more, since that takes all of them: it is not waited for."""
+        if self.under_srun and not self.kill_at_s and os.path.exists(failure_mark()):
+            self.under_launcher = True
+            self.kill_at_s = time.time() + SHUTDOWN_S
 
     def deliver_waiting(self) -> None:
         """Deliver signals in their order. Python lets one handler interrupt another: the first works for
@@ -535,6 +546,10 @@ class Watched:
             elif self.notice_end():
                 break
             self.output.tick()
+            if self.asked_s:
+                self.notice_failure()  # again: on NFS it may be seen late
+            if self.kill_at_s and time.time() > self.kill_at_s:
+                self.deliver(signal.SIGKILL)
             if os.getppid() != self.parent:
                 self.end_orphan()
         os.close(reading)
@@ -586,7 +601,15 @@ class Watched:
             last_lines=self.output.last_lines(),
         )
         write_json(self.path, self.record)
+        if self.under_srun and not asked and status not in (0, CHECKPOINTED):
+            with contextlib.suppress(OSError), open(failure_mark(), "w"):
+                pass  # before srun hears of it from us
         return status
+
+
+def failure_mark() -> str:
+    """A file that is there when a rank has failed."""
+    return os.path.join(attempt(), "failed")
 
 
 def new_record(rank: int | None, local_rank: int | None) -> Record:
@@ -629,15 +652,16 @@ def set_defaults(ranks: int) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
 
 
-def run_program(rank: int, local_rank: int, under_launcher: bool = False) -> int:
+def run_program(rank: int, local_rank: int, above: str = "") -> int:
     """Run argv.json as it stands, as rank. That it left a checkpoint is no failure to those who wait
-    for us: torchrun and srun would end the ranks that still save."""
+    for us: torchrun and srun would end the ranks that still save. above: what started us, and would end
+    the other ranks."""
     with open(os.path.join(RUN, "argv.json"), encoding="utf-8") as file:
         argv = json.load(file)
     name = f"rank-{rank:05d}"
     output = Output(os.path.join(attempt(), name + ".log"), f"[{rank}] ")
     watched = Watched(name, new_record(rank, local_rank), output)
-    watched.under_launcher = under_launcher
+    watched.under_launcher, watched.under_srun = above == "torchrun", above == "srun"
     status = watched.run(argv)
     if watched.warned_s and not watched.is_heard:
         how = "was warned that the job will end, but has no handler for SIGUSR1 or SIGTERM"
@@ -721,11 +745,22 @@ def torchrun(ranks: int, address: str, port: int) -> int:
     return Launcher(name, new_record(None, None), output, ranks).run(words)
 
 
+def name_rank(ranks: int, address: str, port: int) -> None:
+    """What torchrun would tell a rank, from what srun tells a task."""
+    named = {"RANK": number("SLURM_PROCID"), "WORLD_SIZE": number("SLURM_NTASKS", 1)}
+    named.update(LOCAL_RANK=number("SLURM_LOCALID"), LOCAL_WORLD_SIZE=ranks, GROUP_RANK=number("SLURM_NODEID"))
+    os.environ.update({name: str(value) for name, value in named.items()})
+    os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
+
+
 def node(launcher: str, ranks: int, address: str, port: int) -> int:
-    set_defaults(ranks)
-    if launcher == "none":
-        return run_program(number("SLURM_PROCID"), number("SLURM_LOCALID"))
-    return torchrun(ranks, address, port)
+    if launcher == "torchrun":
+        set_defaults(ranks)
+        return torchrun(ranks, address, port)
+    set_defaults(1)  # a task of srun's has CPUs of its own
+    if launcher == "srun":
+        name_rank(ranks, address, port)
+    return run_program(number("SLURM_PROCID"), number("SLURM_LOCALID"), launcher)
 
 
 # --- finish: whose fault it was -----------------------------------------------------------------
@@ -865,7 +900,7 @@ def main(words: Sequence[str]) -> int:
             command.add_argument("--port-base", type=int, default=20000)
             command.add_argument("--port-count", type=int, default=10000)
         if name in ("node", "local"):
-            command.add_argument("--launcher", choices=("torchrun", "none"), required=True)
+            command.add_argument("--launcher", choices=("torchrun", "srun", "none"), required=True)
             command.add_argument("--ranks-per-node", type=int, default=1)
         if name == "node":
             command.add_argument("--master-addr", default="127.0.0.1")
@@ -880,7 +915,7 @@ def main(words: Sequence[str]) -> int:
     if given.command == "node":
         return node(given.launcher, given.ranks_per_node, given.master_addr, given.master_port)
     if given.command == "rank":
-        return run_program(number("RANK"), number("LOCAL_RANK"), under_launcher=True)
+        return run_program(number("RANK"), number("LOCAL_RANK"), "torchrun")
     if given.command == "finish":
         return finish(given.status)
     return local(given.launcher, given.ranks_per_node)
