@@ -66,9 +66,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "launcher",
         WHAT,
-        "torchrun: ranks by torchrun, one agent a node. none: srun runs TARGET itself.",
-        read=readers.one_of("torchrun", "none"),
-        choices=("torchrun", "none"),
+        "What starts the ranks: torchrun or accelerate on each node; mpirun: MPI, by srun where Slurm has "
+        "PMIx; none: srun runs TARGET itself.",
+        read=readers.one_of("torchrun", "accelerate", "mpirun", "none"),
+        choices=("torchrun", "accelerate", "mpirun", "none"),
         default="torchrun",
     ),
     Option(
@@ -327,8 +328,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "template",
         FILES,
-        "A template of the job script to use instead of the site's or the packaged one.",
-        metavar="FILE",
+        "The template of the job's script: one that `hpctools templates list` names, or a file. Default: the "
+        "launcher's.",
+        metavar="NAME|FILE",
         read=readers.path,
     ),
     Option(

@@ -4,6 +4,7 @@ job.sbatch   what is submitted        job.json    every setting, with where it c
 launch.py    what runs in the job     argv.json   the words that every rank executes
 restart.py   whether it starts again  python/     hpctools.preemption, for ranks without hpctools
 preflight.py looks at the nodes first, with --preflight
+nccl_test.py the program of the template nccl-test
 secrets.json variables that stand nowhere else, while the job lives
 """
 
@@ -34,6 +35,7 @@ COPIED: Mapping[str, Path] = MappingProxyType(
     }
 )
 PREFLIGHT = LAUNCH.with_name("preflight.py")
+NCCL_TEST = "nccl_test.py"
 # Stands for what is chosen at submission: the moment and six random digits.
 EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
 
@@ -65,9 +67,11 @@ def make(
     beside = os.path.join(spec.runs_dir, f".{os.path.basename(run)}")
     contents = {
         "job.json": _json(_resolved(request, resources)),
-        "argv.json": _json(spec.argv),
+        "argv.json": _json(spec.words(run)),
         **{name: source.read_bytes() for name, source in COPIED.items()},
     }
+    if spec.program:
+        contents[spec.program] = LAUNCH.with_name(spec.program).read_bytes()
     if submitted:
         if spec.secrets:
             contents[secrets.FILE] = _json(dict(spec.secrets))
@@ -92,7 +96,7 @@ def remove(entry: Record) -> None:
 
     Only what make put there: if anything else has appeared it is kept.
     """
-    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", *COPIED, PREFLIGHT.name):
+    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", *COPIED, PREFLIGHT.name, NCCL_TEST):
         Path(entry.run, name).unlink(missing_ok=True)
     try:
         os.rmdir(os.path.join(entry.run, "python", "hpctools"))
