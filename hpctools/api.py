@@ -114,12 +114,13 @@ class Job:
         return self._named.records[0]
 
 
-def submit(target: str | os.PathLike[str], *args: str, **settings: object) -> Job:
+def submit(target: str | os.PathLike[str] = "", *args: str, **settings: object) -> Job:
     """Submit a job and return it, as `hpctools submit TARGET ... -- ARGS` does.
 
     settings are the command line's options with _ for - (gpus_per_node=8, env={"A": "1"}); what is
     not given comes from the same layers as there. Warnings go to the logger "hpctools". Raises
-    InvalidInput with all problems, NotFound when Slurm does not answer (then there is no job).
+    InvalidInput with all problems, NotFound when Slurm does not answer (then there is no job). The
+    templates nccl-test and preflight need no target.
 
     >>> job = hpctools.submit("train.py", "--lr", "0.1", nodes=4, partition="main")
     >>> job.wait()

@@ -29,6 +29,11 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "logs": ("hpctools.cli.jobs", "logs", "Print or follow a job's log."),
     "wait": ("hpctools.cli.jobs", "wait", "Wait for a job and end with its status."),
     "cancel": ("hpctools.cli.jobs", "cancel", "Cancel jobs."),
+    "templates": (
+        "hpctools.cli.templates",
+        "templates",
+        "The templates of job scripts: listed, shown, begun.",
+    ),
     "lint-env": (
         "hpctools.cli.lint_env",
         "lint_env",

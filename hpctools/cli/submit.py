@@ -38,7 +38,7 @@ ONE_OF = (
 HELP = """Run a training script on Slurm nodes.
 
 TARGET is a script, ARGS are its arguments: *.py runs in Python, anything else must be executable.
-By default each GPU gets a rank of it, by torchrun.
+By default each GPU gets a rank of it, by torchrun. --template nccl-test and preflight need no TARGET.
 
 A setting comes from the command line, else from a variable HPCTOOLS_NODES, else from hpctools.yaml
 beside TARGET (nodes: 4), from ~/.config/hpctools/config.yaml, from the site's file. --show-config
@@ -61,12 +61,6 @@ class Submit(click.Command):
         ctx.obj = tuple(program)
         try:
             return super().parse_args(ctx, mine)
-        except click.MissingParameter as error:
-            if program:
-                raise click.UsageError(
-                    "TARGET stands before the --, only its arguments after it", ctx
-                ) from error
-            raise
         except click.UsageError as error:
             if isinstance(error, click.NoSuchOption) or "extra argument" in error.format_message():
                 text = f"{error.format_message().rstrip('.')}. Arguments of the program stand behind --."
@@ -90,7 +84,7 @@ class Submit(click.Command):
 
 def parameters() -> Iterator[click.Parameter]:
     """The options of the command: the table's, then what to do."""
-    yield click.Argument(["target"], metavar="TARGET", type=click.Path())
+    yield click.Argument(["target"], metavar="TARGET", type=click.Path(), required=False, default="")
     for option in OPTIONS:
         yield _parameter(option)
     for name, short, words in FLAGS:
@@ -114,6 +108,10 @@ def run(ctx: click.Context, target: str, **values: object) -> int:
     gc.disable()
     from hpctools.jobs import request, settings
 
+    if not target and not values["template"]:
+        if ctx.obj:
+            raise click.UsageError("TARGET stands before the --, only its arguments after it", ctx)
+        raise click.UsageError("Missing argument 'TARGET'.", ctx)
     do = {name for name, _, _ in FLAGS if values.pop(name.replace("-", "_"))}
     for names in ONE_OF:
         if len(both := [name for name in names if name in do]) > 1:

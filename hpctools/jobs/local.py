@@ -12,6 +12,7 @@ from hpctools.errors import InvalidInput, Problem
 from hpctools.jobs import record, resources, run_files, spec
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
+from hpctools.jobs.spec import NOTHING
 
 _DEVICE = re.compile(r"nvidia[0-9]+")
 Say = Callable[[str], None]
@@ -56,13 +57,18 @@ def _impossible(request: Request) -> list[Problem]:
     settings = request.settings
     if settings.text("array"):
         return [Problem(settings.where("array"), "an array needs Slurm", "leave out --local")]
-    if request.spec.launcher == "none" and (settings.number("ranks-per-node") or 1) > 1:
-        return [Problem(settings.where("ranks-per-node"), "without a launcher --local runs one rank")]
+    launcher = request.spec.launcher
+    if not request.spec.is_task_per_node and (settings.number("ranks-per-node") or 1) > 1:
+        return [
+            Problem(settings.where("ranks-per-node"), f"with --launcher {launcher} --local runs one rank")
+        ]
+    if settings.value("preflight") and request.spec.argv == NOTHING:
+        return [Problem("--local", "nodes are looked at in a job of Slurm's", "leave out --local")]
     return []
 
 
 def _ranks(request: Request, environ: Mapping[str, str]) -> int:
-    if request.spec.launcher == "none":
+    if not request.spec.is_task_per_node:
         return 1
     asked = request.settings.number("ranks-per-node") or request.spec.gpus
     return asked or gpus_here(environ) or 1

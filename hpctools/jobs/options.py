@@ -66,10 +66,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "launcher",
         WHAT,
-        "torchrun: ranks by torchrun, one agent a node. srun: ranks by srun, one task a GPU, without torchrun. "
-        "none: srun runs TARGET itself.",
-        read=readers.one_of("torchrun", "srun", "none"),
-        choices=("torchrun", "srun", "none"),
+        "What starts the ranks: torchrun or accelerate on each node; srun: a task for each GPU; mpirun: MPI, "
+        "by srun where Slurm has PMIx; none: srun runs TARGET itself.",
+        read=readers.one_of("torchrun", "srun", "accelerate", "mpirun", "none"),
+        choices=("torchrun", "srun", "accelerate", "mpirun", "none"),
         default="torchrun",
     ),
     Option(
@@ -343,8 +343,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "template",
         FILES,
-        "A template of the job script to use instead of the site's or the packaged one.",
-        metavar="FILE",
+        "The template of the job's script: one that `hpctools templates list` names, or a file. Default: the "
+        "launcher's.",
+        metavar="NAME|FILE",
         read=readers.path,
     ),
     Option(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PACKAGED = Path(__file__).parent.parent / "data" / "job_templates"
 # Names the packaged template where a site has one of the same name.
 PREFIX = "hpctools/"
-TEMPLATES = {"torchrun": "torchrun.sbatch.j2", "srun": "srun.sbatch.j2", "none": "plain.sbatch.j2"}
+ENDING = ".sbatch.j2"
 RESTART = ("max_attempts", "retries", "crash_limit", "crash_seconds")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -39,9 +39,10 @@ def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[s
 
     variables = Variables(site.variables)
     values = {**_values(spec, resources, site, run), "var": variables}
+    values["launcher_options"] = Text(launcher_options(spec, variables))
     template = spec.settings.text("template")
-    folders = [one for one in (_folder(spec), site.templates) if one]
-    name = os.path.basename(template) if template else TEMPLATES[spec.launcher]
+    folders = [Path(template).parent, *spec.templates] if template else spec.templates
+    name = os.path.basename(template) if template else of_launcher(spec.launcher) + ENDING
     try:
         text = environment(folders).get_template(name).render(values)
     except jinja2.TemplateSyntaxError as error:
@@ -73,6 +74,7 @@ def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[s
         "container": Text(contained.lines(spec, site.containers, resources, run, quote)),
         "interpreter": Text(_interpreter(spec)),
         "preflight_interpreter": Text(_interpreter(spec, preflight=True)),
+        "launcher": spec.launcher,
         "ranks_per_node": resources.ranks,
         "port_base": site.ports[0],
         "port_count": site.ports[1] - site.ports[0] + 1,
@@ -90,9 +92,21 @@ def _interpreter(spec: JobSpec, *, preflight: bool = False) -> str:
     return '"${_container[@]}"'
 
 
-def _folder(spec: JobSpec) -> Path | None:
-    template = spec.settings.text("template")
-    return Path(spec.workdir, template).parent if template else None
+def of_launcher(launcher: str) -> str:
+    """The name of a launcher's template."""
+    return "plain" if launcher == "none" else launcher
+
+
+def launcher_options(spec: JobSpec, variables: Variables) -> str:
+    """What --set LAUNCHER.options says: words of the launcher, split as a shell splits them, and quoted."""
+    name = f"{spec.launcher}.options"
+    try:
+        words = shlex.split(str(variables[name]))
+    except KeyError:
+        return ""
+    except ValueError as error:
+        raise InvalidInput([Problem(f"--set {name}", f"cannot be split into words: {error}")]) from error
+    return " ".join(map(quote, words))
 
 
 def setup(site: Site) -> str:

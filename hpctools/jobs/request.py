@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import containers, settings, site, spec
+from hpctools.jobs import containers, settings, site, spec, templates
 from hpctools.jobs.settings import Layer, Settings
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -57,7 +57,12 @@ def gather(
     merged = settings.merge([*layers, chosen.defaults], problems)
     changes = {name: text or "" for name, text in merged.entries("set").items()}
     chosen = site.change(chosen, changes, problems)
-    job = spec.build(target, args, merged, cwd, environ, problems)
+    searched = templates.folders(chosen, environ)
+    merged, template = templates.choose(merged, searched, cwd, problems)
+    program = templates.program(template, target, problems) if template else None
+    if template and not target:
+        target = template.name
+    job = spec.build(target, args, merged, cwd, environ, problems, searched, program)
     job = replace(job, container=containers.of(merged, chosen.containers, cwd, problems))
     if environ.get("SLURM_CLUSTERS") or environ.get("SBATCH_CLUSTERS"):
         hint = "unset it, and name the cluster by SLURM_CONF"

@@ -51,8 +51,8 @@ def resolve(spec: JobSpec, site: Site, facts: Facts | None, checkpoint_s: float 
     chosen = chosen or largest
     gpus = spec.gpus if spec.gpus is not None else (chosen.gpus if chosen else 0)
     whole = chosen is not None and gpus == chosen.gpus and site.whole_nodes
-    ranks = spec.settings.number("ranks-per-node") or (1 if spec.launcher == "none" else max(gpus, 1))
-    tasks = 1 if spec.launcher == "torchrun" else ranks
+    ranks = spec.settings.number("ranks-per-node") or (max(gpus, 1) if spec.is_rank_per_gpu else 1)
+    tasks = 1 if spec.is_task_per_node else ranks
     # Several types in a partition: without naming one Slurm could give nodes of another.
     several = len({one.gpu_type for one in types if one.gpus}) > 1
     gpu_type = spec.gpu_type or (chosen.gpu_type if chosen and several else "")

@@ -5,6 +5,7 @@ launch.py    what runs in the job     argv.json   the words that every rank exec
 restart.py   whether it starts again  python/     hpctools.preemption, for ranks without hpctools
 preflight.py looks at the nodes first, with --preflight
 contain.py   goes into the image, with --image
+nccl_test.py the program of the template nccl-test
 secrets.json variables that stand nowhere else, while the job lives
 """
 
@@ -36,6 +37,7 @@ COPIED: Mapping[str, Path] = MappingProxyType(
 )
 PREFLIGHT = LAUNCH.with_name("preflight.py")
 CONTAIN = LAUNCH.with_name("contain.py")
+NCCL_TEST = "nccl_test.py"
 # Stands for what is chosen at submission: the moment and six random digits.
 EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
 
@@ -67,11 +69,13 @@ def make(
     beside = os.path.join(spec.runs_dir, f".{os.path.basename(run)}")
     contents = {
         "job.json": _json(_resolved(request, resources)),
-        "argv.json": _json(spec.argv),
+        "argv.json": _json(spec.words(run)),
         **{name: source.read_bytes() for name, source in COPIED.items()},
     }
     if spec.container:
         contents[CONTAIN.name] = CONTAIN.read_bytes()
+    if spec.program:
+        contents[spec.program] = LAUNCH.with_name(spec.program).read_bytes()
     if submitted:
         if spec.secrets:
             contents[secrets.FILE] = _json(dict(spec.secrets))
@@ -96,7 +100,8 @@ def remove(entry: Record) -> None:
 
     Only what make put there: if anything else has appeared it is kept.
     """
-    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", *COPIED, PREFLIGHT.name, CONTAIN.name):
+    ours = (SCRIPT, secrets.FILE, "job.json", "argv.json", PREFLIGHT.name, CONTAIN.name, NCCL_TEST)
+    for name in (*ours, *COPIED):
         Path(entry.run, name).unlink(missing_ok=True)
     try:
         os.rmdir(os.path.join(entry.run, "python", "hpctools"))

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hpctools.errors import Problem
 from hpctools.jobs import containers, secrets
@@ -14,6 +15,8 @@ from hpctools.jobs.containers import Container
 from hpctools.jobs.settings import Settings
 from hpctools.slurm import sbatch
 
+# What a job without a program executes.
+NOTHING = ("true",)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 
 
@@ -21,10 +24,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 class JobSpec:
     """A job, before it is known what the cluster has.
 
-    argv: the words that every rank executes. workdir: where, absolute. exports: variables of the
-    job. python: the interpreter of launch.py and torchrun. settings: everything else. secrets:
-    variables that stand nowhere but in a file of the run folder. container: the image that ranks run
-    in; python is then the image's.
+    argv: the words that every rank executes; see words. workdir: where, absolute. exports: variables of
+    the job. python: the interpreter of launch.py and torchrun. settings: everything else. secrets:
+    variables that stand nowhere but in a file of the run folder. templates: folders that are searched
+    before the packaged one. program: a file of ours that is put into the run folder and runs.
+    container: the image that ranks run in; python is then the image's.
     """
 
     target: str
@@ -36,6 +40,8 @@ class JobSpec:
     settings: Settings
     secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     container: Container | None = None
+    templates: tuple[Path, ...] = ()
+    program: str = ""
 
     @property
     def nodes(self) -> int:
@@ -44,8 +50,24 @@ class JobSpec:
 
     @property
     def launcher(self) -> str:
-        """What starts the ranks: torchrun, srun or none."""
+        """What starts the ranks: torchrun, srun, accelerate, mpirun or none."""
         return self.settings.text("launcher") or "torchrun"
+
+    @property
+    def is_rank_per_gpu(self) -> bool:
+        """Whether each GPU gets a rank of its own unless it is said otherwise."""
+        return self.launcher != "none"
+
+    @property
+    def is_task_per_node(self) -> bool:
+        """Whether Slurm starts one task on each node, which starts the ranks there."""
+        return self.launcher in ("torchrun", "accelerate")
+
+    def words(self, run: str) -> tuple[str, ...]:
+        """What every rank executes, in a run folder."""
+        if not self.program:
+            return self.argv
+        return (self.argv[0], os.path.join(run, self.program), *self.argv[2:])
 
     @property
     def gpus(self) -> int | None:
@@ -85,18 +107,29 @@ def build(
     cwd: str,
     environ: Mapping[str, str],
     problems: list[Problem],
+    templates: tuple[Path, ...] = (),
+    program: str | None = None,
 ) -> JobSpec:
-    """The job of a target and its arguments. What is wrong with it is added to problems."""
+    """The job of a target and its arguments. What is wrong with it is added to problems.
+
+    program: of a job without a target, a file of ours, "" for nothing at all.
+    """
     python = _python(settings, cwd, environ)
+    if program is None:
+        first = _program(target, settings, cwd, python, problems)
+    else:
+        first = (python, program) if program else NOTHING
     spec = JobSpec(
         target=target,
-        argv=(*_program(target, settings, cwd, python, problems), *args),
+        argv=(*first, *args),
         workdir=cwd,
         name=settings.text("name") or _default_name(target),
         python=python,
         exports=_exports(settings, environ, problems),
         settings=settings,
         secrets=secrets.gather(settings, environ, cwd, problems),
+        templates=templates,
+        program=program or "",
     )
     problems.extend(_contradictions(spec))
     return spec
@@ -193,9 +226,6 @@ def _contradictions(spec: JobSpec) -> list[Problem]:
     if "%" not in folder and not os.path.isdir(folder):
         # Slurm would fail the job at its start, without a log that could say so.
         found.append(Problem(settings.where("output"), f"there is no folder {folder}", "mkdir it first"))
-    template = settings.text("template")
-    if template and not os.path.isfile(os.path.join(spec.workdir, template)):
-        found.append(Problem(settings.where("template"), f"there is no file {template}"))
     return found
 
 
@@ -208,10 +238,13 @@ def doubts(spec: JobSpec) -> tuple[str, ...]:
         what = "cannot be run" if os.path.exists(python) else "is not there"
         return (f"{python} {what}, on this machine; the job needs it on its nodes",)
     environment = os.path.dirname(os.path.dirname(python))
-    if spec.launcher != "torchrun" or not os.path.isfile(os.path.join(environment, "pyvenv.cfg")):
+    if not spec.is_task_per_node or not os.path.isfile(os.path.join(environment, "pyvenv.cfg")):
         return ()
     library = os.path.join(environment, "lib")
     folders = os.listdir(library) if os.path.isdir(library) else []
-    if any(os.path.isdir(os.path.join(library, one, "site-packages", "torch")) for one in folders):
-        return ()
-    return (f"the virtual environment of {python} seems to have no torch; --python names another one",)
+    needed = ("torch", "accelerate") if spec.launcher == "accelerate" else ("torch",)
+    return tuple(
+        f"the virtual environment of {python} seems to have no {name}; --python names another one"
+        for name in needed
+        if not any(os.path.isdir(os.path.join(library, one, "site-packages", name)) for one in folders)
+    )

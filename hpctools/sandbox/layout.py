@@ -24,6 +24,8 @@ def lay_out(sandbox: Sandbox) -> None:
     make_folders(sandbox)
     for node in spec.node_names:
         (here.shared / "spool" / node).mkdir(exist_ok=True)
+        (here.shared / "tmp" / node).mkdir(exist_ok=True)
+        (here.shared / "tmp" / node).chmod(0o1777)
     if spec.accounting and not (here.data / "db" / "mysql").exists():
         make_database(here)
     _make_devices(here.shared / "dev", spec)
@@ -52,6 +54,7 @@ def make_folders(sandbox: Sandbox) -> None:
         here.munge_socket.parent,
         here.shared / "dev",
         here.shared / "spool",
+        here.shared / "tmp",
         here.shared / "sys",
     ):
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
     launch.py head              the batch host: find an address and a port, and hold the port
     launch.py node ...          srun's task on each node: start the launcher (or the program itself)
-    launch.py agent ...         torchrun, which leaves Slurm's signals to us
+    launch.py agent MODULE ...  torchrun or accelerate, which leave Slurm's signals to us
     launch.py rank OWNER        around each rank: log, prefix, signals, status
     launch.py finish STATUS     after srun: which rank failed first, and the job's status
     launch.py local ...         all of it on this machine, without Slurm
@@ -37,6 +37,7 @@ LINE_MAX = 1000
 # A pipe takes this much at once (PIPE_BUF), so the ranks of a node never write into each other's lines.
 WRITE_MAX = 4096
 LAST_LINES = 50
+LAUNCHERS = ("torchrun", "srun", "accelerate", "mpirun", "none")
 
 # What a rank ends with to say more than "well" or "badly": preemption.py has the same numbers.
 CHECKPOINTED, DO_NOT_RESTART = 75, 93
@@ -44,6 +45,12 @@ CHECKPOINTED, DO_NOT_RESTART = 75, 93
 # where the site has send_user_signal), else SIGTERM when the grace time or KillWait begins.
 WARNINGS = (signal.SIGUSR1, signal.SIGTERM)
 SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
+# A process's place as the mpirun of Open MPI names it, and that of MPICH and Intel. Slurm's own variables
+# are those of mpirun's helper on the node.
+MPI_RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
+MPI_LOCAL_RANK = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+# What chooses how accelerate distributes; --multi_gpu, which only means torchrun, excludes the others.
+ACCELERATE_KINDS = ("--use_fsdp", "--use_deepspeed", "--use_megatron_lm", "--tpu", "--cpu", "--multi_gpu")
 # How long other ranks may take to end when one has failed: torchrun is told, which never hears of Slurm's
 # warnings; of srun's tasks their wrappers see to it, since Slurm gives them KillWait, mostly longer.
 SHUTDOWN_S = 15
@@ -670,7 +677,8 @@ def run_program(rank: int, local_rank: int, above: str = "") -> int:
 
 
 class Launcher(Watched):
-    """torchrun: what Slurm signals goes to the ranks, and is kept for those that do not exist yet."""
+    """torchrun or accelerate: what Slurm signals goes to the ranks, and is kept for those that are not
+    there yet."""
 
     def __init__(self, name: str, record: Record, output: Output, ranks: int) -> None:
         super().__init__(name, record, output)
@@ -713,9 +721,10 @@ def rank_wrappers(owner: int) -> list[int]:
     return found
 
 
-def agent(words: Sequence[str]) -> None:
+def agent(module: str, words: Sequence[str]) -> None:
     """Run torchrun in this process, with SIGTERM ignored as it was at our start. Its own handler would
-    kill ranks that save: after 30 s, and on linuxproc at once. Newer ones have an option for it."""
+    kill ranks that save: after 30 s, and on linuxproc at once. Newer ones have an option for it.
+    accelerate is torchrun with other words."""
     import runpy
 
     set_handler: Callable[..., Any] = signal.signal
@@ -725,22 +734,63 @@ def agent(words: Sequence[str]) -> None:
 
     signal.signal = keep  # type: ignore[assignment]
     sys.path[0] = os.getcwd()  # as with `python -m`, not the run folder
-    sys.argv = ["torchrun", *words]
-    runpy.run_module("torch.distributed.run", run_name="__main__", alter_sys=True)
+    sys.argv = [module, *words]
+    if module.startswith("accelerate.") and not has_accelerator():
+        # Without it each rank would train alone.
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def torchrun(ranks: int, address: str, port: int) -> int:
-    """Start torchrun on this node and wait for it. Its words are those that every torch from 1.9 on
-    knows: underscores, and the static rendezvous, which numbers ranks in Slurm's order of nodes."""
-    node = number("SLURM_NODEID")
-    name = f"node-{node:03d}"
+def has_accelerator() -> bool:
+    """Whether torch finds a GPU, or what stands for one."""
+    import torch  # type: ignore[import-not-found, unused-ignore]
+
+    newer = getattr(torch, "accelerator", None)  # from 2.6 on
+    return bool(newer.is_available() if newer else torch.cuda.is_available())
+
+
+def torchrun_words(ranks: int, address: str, port: int) -> list[str]:
+    """Words that every torch from 1.9 on knows: underscores, and the static rendezvous, which numbers
+    ranks in Slurm's order of nodes."""
+    words = [f"--nnodes={number('SLURM_JOB_NUM_NODES', 1)}", f"--nproc_per_node={ranks}"]
+    words += ["--rdzv_backend=static", f"--node_rank={number('SLURM_NODEID')}"]
+    return [*words, f"--master_addr={address}", f"--master_port={port}"]
+
+
+def accelerate_words(ranks: int, address: str, port: int, options: Sequence[str]) -> list[str]:
+    """accelerate's. A configuration file (the user's own is read unasked) decides what no word does, so
+    then we say no more than where the nodes are."""
+    nodes = number("SLURM_JOB_NUM_NODES", 1)
+    words = [f"--num_machines={nodes}", f"--num_processes={nodes * ranks}", "--same_network"]
+    words += [f"--machine_rank={number('SLURM_NODEID')}"]
+    words += [f"--main_process_ip={address}", f"--main_process_port={port}"]
+    names = [word.partition("=")[0] for word in options]
+    if "--config_file" in names or os.path.isfile(accelerate_config()):
+        return words
+    words += ["--mixed_precision=no", "--dynamo_backend=no"]
+    is_chosen = any(name in ACCELERATE_KINDS for name in names)
+    return words if nodes * ranks == 1 or is_chosen else [*words, "--multi_gpu"]
+
+
+def accelerate_config() -> str:
+    """Where `accelerate config` puts what it was told."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    home = os.environ.get("HF_HOME") or os.path.join(cache, "huggingface")
+    return os.path.join(os.path.expanduser(home), "accelerate", "default_config.yaml")
+
+
+def start_ranks(launcher: str, ranks: int, address: str, port: int, options: Sequence[str]) -> int:
+    """Start torchrun or accelerate on this node and wait for it; options are the user's words for it."""
+    name = f"node-{number('SLURM_NODEID'):03d}"
     output = LauncherOutput(os.path.join(attempt(), name + ".log"), f"[{node_name()}] ")
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
+    os.environ["HPCTOOLS_RANKS"] = str(number("SLURM_JOB_NUM_NODES", 1) * ranks)
     words = [sys.executable, os.path.join(RUN, "launch.py"), "agent"]
-    words += [f"--nnodes={number('SLURM_JOB_NUM_NODES', 1)}", f"--nproc_per_node={ranks}"]
-    words += ["--rdzv_backend=static", f"--node_rank={node}"]
-    words += [f"--master_addr={address}", f"--master_port={port}"]
-    words += ["--no_python", sys.executable, "-I", "-S", os.path.join(RUN, "launch.py")]
+    if launcher == "accelerate":
+        words += ["accelerate.commands.launch", *accelerate_words(ranks, address, port, options)]
+    else:
+        words += ["torch.distributed.run", *torchrun_words(ranks, address, port)]
+    words += [*options, "--no_python", sys.executable, "-I", "-S", os.path.join(RUN, "launch.py")]
     words += ["rank", str(os.getpid())]
     return Launcher(name, new_record(None, None), output, ranks).run(words)
 
@@ -748,19 +798,43 @@ def torchrun(ranks: int, address: str, port: int) -> int:
 def name_rank(ranks: int, address: str, port: int) -> None:
     """What torchrun would tell a rank, from what srun tells a task."""
     named = {"RANK": number("SLURM_PROCID"), "WORLD_SIZE": number("SLURM_NTASKS", 1)}
-    named.update(LOCAL_RANK=number("SLURM_LOCALID"), LOCAL_WORLD_SIZE=ranks, GROUP_RANK=number("SLURM_NODEID"))
+    named.update(
+        LOCAL_RANK=number("SLURM_LOCALID"), LOCAL_WORLD_SIZE=ranks, GROUP_RANK=number("SLURM_NODEID")
+    )
     os.environ.update({name: str(value) for name, value in named.items()})
     os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
 
 
-def node(launcher: str, ranks: int, address: str, port: int) -> int:
-    if launcher == "torchrun":
-        set_defaults(ranks)
-        return torchrun(ranks, address, port)
-    set_defaults(1)  # a task of srun's has CPUs of its own
+def launched_rank() -> int:
+    """Run the program as the rank that torchrun made of us."""
+    if "RANK" not in os.environ and number("HPCTOOLS_RANKS", 1) > 1:
+        # accelerate with a configuration for one process: each would be a training of its own.
+        remark("the launcher started one process alone: does its configuration say distributed_type: NO?")
+        return 1
+    return run_program(number("RANK"), number("LOCAL_RANK"), "torchrun")
+
+
+def mpi_rank(ranks: int) -> int:
+    """Run the program as the rank that mpirun made of us. We are no part of MPI ourselves: the program
+    finds its variables as if it had been started without us."""
+    rank, local_rank = (
+        next(map(number, filter(os.environ.get, names)), 0) for names in (MPI_RANK, MPI_LOCAL_RANK)
+    )
+    # Of the helpers that mpirun starts, the first may be on the second node. It fills node by node.
+    os.environ["SLURM_NODEID"] = str(rank // ranks)
+    return run_program(rank, local_rank, "mpirun")
+
+
+def node(launcher: str, ranks: int, address: str, port: int, options: Sequence[str]) -> int:
+    # A task of srun's has CPUs of its own.
+    set_defaults(1 if launcher in ("srun", "none") else ranks)
+    if launcher == "mpirun":
+        return mpi_rank(ranks)
     if launcher == "srun":
         name_rank(ranks, address, port)
-    return run_program(number("SLURM_PROCID"), number("SLURM_LOCALID"), launcher)
+    if launcher in ("srun", "none"):
+        return run_program(number("SLURM_PROCID"), number("SLURM_LOCALID"), launcher)
+    return start_ranks(launcher, ranks, address, port, options)
 
 
 # --- finish: whose fault it was -----------------------------------------------------------------
@@ -884,17 +958,17 @@ def finish(status: int) -> int:
     return status
 
 
-def local(launcher: str, ranks: int) -> int:
+def local(launcher: str, ranks: int, options: Sequence[str]) -> int:
     """The same job on this machine, without Slurm."""
     os.environ["HPCTOOLS_ATTEMPT"] = "0"  # not that of a job that we may be in
     port, claim = reserve(20000, 10000, os.getpid())
     with claim:
-        return finish(node(launcher, ranks, "127.0.0.1", port))
+        return finish(node(launcher, ranks, "127.0.0.1", port, options))
 
 
 def main(words: Sequence[str]) -> int:
     if words[:1] == ["agent"]:
-        agent(words[1:])
+        agent(words[1], words[2:])
         return 0
     parser = argparse.ArgumentParser(prog="launch.py", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -904,8 +978,9 @@ def main(words: Sequence[str]) -> int:
             command.add_argument("--port-base", type=int, default=20000)
             command.add_argument("--port-count", type=int, default=10000)
         if name in ("node", "local"):
-            command.add_argument("--launcher", choices=("torchrun", "srun", "none"), required=True)
+            command.add_argument("--launcher", choices=LAUNCHERS, required=True)
             command.add_argument("--ranks-per-node", type=int, default=1)
+            command.add_argument("options", nargs="*", help="the launcher's own, behind --")
         if name == "node":
             command.add_argument("--master-addr", default="127.0.0.1")
             command.add_argument("--master-port", type=int, default=29500)
@@ -917,12 +992,13 @@ def main(words: Sequence[str]) -> int:
     if given.command == "head":
         return head(given.port_base, given.port_count)
     if given.command == "node":
-        return node(given.launcher, given.ranks_per_node, given.master_addr, given.master_port)
+        where = (given.master_addr, given.master_port)
+        return node(given.launcher, given.ranks_per_node, *where, given.options)
     if given.command == "rank":
-        return run_program(number("RANK"), number("LOCAL_RANK"), "torchrun")
+        return launched_rank()
     if given.command == "finish":
         return finish(given.status)
-    return local(given.launcher, given.ranks_per_node)
+    return local(given.launcher, given.ranks_per_node, given.options)
 
 
 if __name__ == "__main__":
