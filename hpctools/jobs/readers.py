@@ -16,6 +16,8 @@ from hpctools.slurm import units
 Value = str | int | bool
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Only as a whole part of a path: a name that somebody gave a folder keeps its $.
+_VARIABLE = re.compile(r"(?:(?<=/)|^)\$([A-Za-z_][A-Za-z0-9_]*)(?=/|$)")
 _GPUS = re.compile(r"(?:([A-Za-z0-9_.-]+):)?([0-9]{1,4})")
 _ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?", re.ASCII)
 _DASHES = re.compile(r"[a-z][a-z0-9-]*")
@@ -49,6 +51,17 @@ def word(text: str) -> str:
 def path(text: str) -> str:
     """A path that is there; ~ is the home folder."""
     return os.path.expanduser(word(text))
+
+
+def folder(text: str) -> str:
+    """A path; ~ is the home folder, a part $NAME a variable: of a site, /scratch/$USER/runs."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ParseError(f"a folder: there is no variable {match[1]}", text)
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(value, path(text))
 
 
 def gpus(text: str) -> str:

@@ -197,3 +197,12 @@ def test_a_settings_file_that_is_none_is_told_and_not_waited_for(tmp_path: Path)
         "is no regular file",
         "cannot be read: Too many levels of symbolic links",
     ]
+
+
+def test_the_folder_of_runs_may_be_named_by_variables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "ada")
+    monkeypatch.delenv("NOBODY", raising=False)
+    assert ask(folder, {"runs_dir": "/scratch/$USER/runs"}).spec.runs_dir == "/scratch/ada/runs"
+    assert ask(folder, {"runs_dir": "/a$USER/$(id)"}).spec.runs_dir == "/a$USER/$(id)"
+    (problem,) = ask(folder, {"runs_dir": "/scratch/$NOBODY"}).problems
+    assert "there is no variable NOBODY" in str(problem)
