@@ -15,7 +15,7 @@ from typing import Any
 
 from hpctools import files
 from hpctools.errors import HpctoolsError, InvalidInput, Problem
-from hpctools.jobs import cancel, named, render, request, run_files, run_folder, submission, watch
+from hpctools.jobs import cancel, named, render, request, run_files, run_folder, settings, submission, watch
 from hpctools.jobs.named import Named
 from hpctools.jobs.options import BY_NAME
 from hpctools.jobs.request import Request
@@ -70,7 +70,8 @@ def check(
     first.check()
     where = str(first.site.path or "there is none, so defaults are checked; hpctools site init writes one")
     found = [Check("site file", OK if first.site.path else WARNING, where)]
-    partitions = asked.partitions or first.spec.partitions[:1] or ("",)
+    named_ones = [one for word in asked.partitions for one in word.split(",") if one]
+    partitions = tuple(dict.fromkeys(named_ones)) or first.spec.partitions[:1] or ("",)
     sent: list[Sent] = []
     try:
         for partition in partitions:
@@ -97,7 +98,7 @@ def _request(asked: Asked, values: Mapping[str, object], environ: Mapping[str, s
         "retries": 0,
         "preflight": True,
     }
-    made = request.gather("true", (), {**usual, **values}, environ=environ)
+    made = request.gather("true", (), {**usual, **values}, environ=environ, origin=settings.COMMAND_LINE)
     if asked.gpus is not None:
         # What an all-reduce of all GPUs should reach is no measure for some of them.
         made = replace(made, site=replace(made.site, fabric=replace(made.site.fabric, bandwidth_gb_s=None)))
@@ -126,9 +127,9 @@ def _send(
         plan = submission.plan(_request(asked, values, environ), run, say, environ)
         yield from (Check("request", WARNING, str(problem), partition) for problem in plan.warnings)
         answer = submission.ask(plan, run, say, environ)
-        said = (
-            f"{plan.request.spec.nodes} nodes could start at {answer.start}" if answer.ok else answer.message
-        )
+        said = "; ".join(answer.message.splitlines())
+        if answer.ok:
+            said = f"{plan.request.spec.nodes} nodes could start at {answer.start}"
         yield Check("sbatch --test-only", OK if answer.ok else BAD, said, partition)
         if answer.ok:
             entry = submission.submit(plan, run, say, environ)
@@ -234,7 +235,7 @@ def judged(sent: Sent, status: int, state: str) -> Iterator[Check]:
         yield Check(
             "job", BAD, f"{label}: {state}, status {status}: {_last_line(log)} ({log})", sent.partition
         )
-    verdict = OK if len(looked) == spec.nodes else BAD
+    verdict = OK if len(looked) == spec.nodes else BAD if looked else NOT_CHECKED
     said = f"{sent.folder.parent}: {len(looked)} of {spec.nodes} nodes wrote into it"
     yield Check("runs_dir", verdict, said, sent.partition)
     yield from _setup(site, sent)
