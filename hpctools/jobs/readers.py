@@ -57,11 +57,22 @@ def folder(text: str) -> str:
     """A path; ~ is the home folder, a part $NAME a variable: of a site, /scratch/$USER/runs."""
 
     def value(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
+        found = os.environ.get(match[1]) or (_user() if match[1] == "USER" else "")
+        if not found:
             raise ParseError(f"a folder: there is no variable {match[1]}", text)
-        return os.environ[match[1]]
+        return found
 
     return _VARIABLE.sub(value, path(text))
+
+
+def _user() -> str:
+    """Who we are where USER is not set: in cron jobs, in containers."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def gpus(text: str) -> str:

@@ -186,7 +186,20 @@ def wanted(site: Site) -> dict[str, object]:
     """What nodes look for, as site_probe.py reads it: paths of the site's variables, binds and images."""
     paths = {name: text for name, text in site.variables.items() if text.startswith("/")}
     paths = {name: text for name, text in paths.items() if name != VARIABLE}
-    return {"folders": paths, "binds": [], "images": [], "runtime": "", "options": [], "ports": site.ports}
+    inside = site.containers
+    return {
+        "folders": paths,
+        "binds": [one.outside for one in inside.binds],
+        "images": [one for one in inside.images.values() if not _pulled(one)],
+        "runtime": inside.runtime,
+        "options": inside.options,
+        "ports": site.ports,
+    }
+
+
+def _pulled(image: str) -> bool:
+    """Whether an image is of a registry: it is there when a job has asked for it."""
+    return "://" in image
 
 
 def _wait(sent: Sent, wait_s: float, run: Run, say: Say) -> Iterator[Check]:
@@ -244,6 +257,7 @@ def judged(sent: Sent, status: int, state: str) -> Iterator[Check]:
         return
     seen = [nodes.of_facts(one["facts"]) for one in looked]
     answers: list[Answer] = [*verdicts.of_nodes(looked), *verdicts.fabric(site.fabric, seen)]
+    answers += verdicts.containers(site.containers, seen)
     # The preflight's program is `true`, which says nothing of the user's.
     answers += verdicts.of_nodes(preflight, left_out=("program",))
     # Of the folder that the job wrote to only the site's part is of interest.
@@ -252,6 +266,10 @@ def judged(sent: Sent, status: int, state: str) -> Iterator[Check]:
         replace(one, found=re.sub(re.escape(own) + r"\S*attempt-0", runs, one.found)) for one in answers
     ]
     yield from verdicts.gathered(answers, sent.partition)
+    for name, image in site.containers.images.items():
+        if _pulled(image):
+            said = f"{name}, {image}, is pulled when a job asks for it"
+            yield Check("image", NOT_CHECKED, said, sent.partition)
     if not preflight:
         yield Check("preflight", NOT_CHECKED, "it did not run, see the job's log", sent.partition)
 

@@ -73,7 +73,7 @@ def _look(
 ) -> tuple[Node | None, str]:
     """What a node of the partition has; else None, and why."""
     words = command(cluster, account)
-    say(f"a job of seconds looks at a node of partition {cluster.partition}, if one is free within {WAIT_S} s:")
+    say(f"a job of seconds looks at a node of {cluster.partition}, if one is free within {WAIT_S} s:")
     say(f"{' '.join(words)} < site_probe.py")
     words += peers(cluster, run, environ)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpctools.jobs.containers import NONE, Containers
 from hpctools.jobs.fabric import TCP, Fabric
 from hpctools.site.node import Node
 
@@ -74,6 +75,15 @@ def fabric(made: Fabric, nodes: Sequence[Node]) -> Iterator[Answer]:
         else:
             yield Answer(node.name, "fabric", BAD, f"the file says {made.kind}; the node has {has}")
         yield from _interfaces(made, node)
+
+
+def containers(said: Containers, nodes: Sequence[Node]) -> Iterator[Answer]:
+    """Whether the nodes can run the site's images."""
+    if not said.images or said.runtime == NONE:
+        return
+    for node in nodes:
+        found = node.programs.get(said.runtime)
+        yield Answer(node.name, "containers", OK if found else BAD, found or f"{said.runtime} is not there")
 
 
 def _interfaces(made: Fabric, node: Node) -> Iterator[Answer]:

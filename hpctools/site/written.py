@@ -293,8 +293,9 @@ def _containers(node: Node | None) -> Iterator[str]:
     runtime = next((name for name in ("apptainer", "singularity", "pyxis") if name in node.programs), "")
     if not runtime:
         yield from _said(
-            f"Containers: neither apptainer, singularity nor Pyxis (srun --container-image) on {node.name}."
+            f"{node.name} has neither apptainer nor singularity nor Pyxis (srun --container-image)."
         )
+        yield from ("containers:", "  runtime: none")
         return
     found = "; ".join(f"{name}: {said}" for name, said in node.programs.items())
     yield from _said(f"{node.name} has {found}. images: what jobs here use, by names of your own.")

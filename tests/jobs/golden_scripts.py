@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,7 +25,9 @@ SITES = {
     "cpu": "cpu*|up|40|64|256000|(null)|infinite|n/a|idle|(null)|c[01-40]",
 }
 LAUNCHERS = ("torchrun", "none")
-CASES = [(site, launcher) for site in SITES for launcher in LAUNCHERS]
+# Site, launcher, image: "" for none, else one of a registry, which Enroot fetches on the nodes.
+CASES = [(site, launcher, "") for site in SITES for launcher in LAUNCHERS]
+CASES += [(site, launcher, "ngc") for site in ("a100-roce", "aws-p5-efa") for launcher in LAUNCHERS]
 # The user, whose folder a site's runs_dir names.
 ENVIRON = {"USER": "ada", "HOME": "/home/ada"}
 
@@ -36,22 +39,31 @@ def cluster(site: str) -> Facts:
     return facts(SITES[site], line)
 
 
-def script(site: str, launcher: str, folder: Path) -> str:
+def name(site: str, launcher: str, image: str) -> str:
+    """The golden file of a case."""
+    return ".".join(filter(None, (site, launcher, image, "sbatch")))
+
+
+def script(site: str, launcher: str, image: str, folder: Path) -> str:
     """The script of train.py on two nodes; folder: an empty one to be in."""
-    values = {"site": site, "launcher": launcher, "nodes": 2, "python": "/opt/venv/bin/python"}
+    values = {"site": site, "launcher": launcher, "nodes": 2}
+    values |= {"image": image} if image else {"python": "/opt/venv/bin/python"}
     asked = ask(folder, values)
     asked.check()
     taken = resources.resolve(asked.spec, asked.site, cluster(site))
-    return render.render(asked.spec, taken, asked.site, run_files.example(asked.spec))[0]
+    text = render.render(asked.spec, taken, asked.site, run_files.example(asked.spec))[0]
+    # What differs from machine to machine.
+    text = text.replace(str(folder), "/home/ada/project")
+    return text.replace(f"for _python in {sys.executable} ", "for _python in /opt/hpctools/bin/python ")
 
 
 def main() -> None:
     os.environ.update(ENVIRON)
     shutil.rmtree(GOLDEN, ignore_errors=True)
     GOLDEN.mkdir()
-    for site, launcher in CASES:
+    for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            (GOLDEN / f"{site}.{launcher}.sbatch").write_text(script(site, launcher, Path(folder)))
+            (GOLDEN / name(*case)).write_text(script(*case, Path(folder)))
 
 
 if __name__ == "__main__":

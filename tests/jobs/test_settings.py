@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import request, settings
+from hpctools.jobs import record, request, settings
 from hpctools.jobs.options import OPTIONS
 from hpctools.jobs.settings import COMMAND_LINE
 from tests.jobs.jobs_of import ask
@@ -204,5 +204,7 @@ def test_the_folder_of_runs_may_be_named_by_variables(folder: Path, monkeypatch:
     monkeypatch.delenv("NOBODY", raising=False)
     assert ask(folder, {"runs_dir": "/scratch/$USER/runs"}).spec.runs_dir == "/scratch/ada/runs"
     assert ask(folder, {"runs_dir": "/a$USER/$(id)"}).spec.runs_dir == "/a$USER/$(id)"
+    monkeypatch.delenv("USER")
+    assert ask(folder, {"runs_dir": "/s/$USER"}).spec.runs_dir == f"/s/{record.user_name()}"
     (problem,) = ask(folder, {"runs_dir": "/scratch/$NOBODY"}).problems
     assert "there is no variable NOBODY" in str(problem)

@@ -69,5 +69,11 @@ def h100(root: Path) -> Path:
 def facts(root: Path, **more: Any) -> dict[str, Any]:
     """What the probe tells of a tree; more: instead of what it tells of this machine."""
     found = site_probe.facts([], str(root))
-    here = {"node": "g1", "programs": {}, "modules": [], "routes": {}, "python": ["/usr/bin/python3", "3.11.2"]}
+    here = {
+        "node": "g1",
+        "programs": {},
+        "modules": [],
+        "routes": {},
+        "python": ["/usr/bin/python3", "3.11.2"],
+    }
     return {**found, **here, **more}
