@@ -39,11 +39,15 @@ _LOCAL = (
 
 @dataclass(frozen=True)
 class Shared:
-    """A file system of a network: where it is mounted, its type, the folder in it that the user can write."""
+    """A file system of a network: where it is mounted, its type, the folder in it that the user can write.
+
+    here: whether it is mounted where jobs are submitted, too.
+    """
 
     mount: str
     type: str
     own: str
+    here: bool = True
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hpctools import files
@@ -80,13 +81,20 @@ def _look(
         # Inside of a job srun would start a step of that job.
         outside = directives.environment(environ, ())
         done = run(words, stdin=PROBE.read_text(), env=outside, timeout_s=WAIT_S + 60 * LIMIT_MIN + 60)
-        return nodes.parse(done.check()), ""
+        return _with_ours(nodes.parse(done.check())), ""
     except (CommandError, NotFound) as error:
         why = _last(str(getattr(error, "stderr", "")) or str(error))
     except ParseError as error:
         why = str(error)
     say(f"no node was looked at: {why}")
     return None, why
+
+
+def _with_ours(node: Node) -> Node:
+    """node, its file systems compared with this machine's: a run folder is made here and read there."""
+    ours = {line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()}
+    shared = (replace(one, here=one.mount.replace(" ", "\\040") in ours) for one in node.shared)
+    return replace(node, shared=tuple(shared))
 
 
 def command(cluster: Cluster, account: str | None) -> list[str]:

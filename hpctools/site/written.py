@@ -118,9 +118,10 @@ def _defaults(cluster: Cluster, node: Node | None) -> Iterator[str]:
 
 def _runs_dir(node: Node | None) -> Iterator[str]:
     found = sorted(node.shared if node else (), key=lambda one: not one.type.startswith(_PARALLEL))
-    usable = [one for one in found if one.own]
+    usable = [one for one in found if one.own and one.here]
     for one in found:
         where = f"{one.own} is writable" if one.own else "not writable for you"
+        where += "" if one.here else "; not mounted on this machine"
         yield from _note(
             f"Shared, as mounted on {node.name if node else ''}: {one.mount} ({one.type}), {where}."
         )
@@ -134,8 +135,8 @@ def _runs_dir(node: Node | None) -> Iterator[str]:
         yield f"  runs_dir: {_value(own)}"
         return
     yield from _note(
-        "runs_dir: no file system of a network was found that you can write. Without it run folders are made "
-        "in runs/ below where you submit; they must be the same on all nodes."
+        "runs_dir: no file system of a network was found that is here, too, and that you can write. Without "
+        "it run folders are made in runs/ below where you submit; they must be the same on all nodes."
     )
     yield "  # runs_dir: /scratch/$USER/runs"
 
@@ -145,7 +146,7 @@ def _partitions(cluster: Cluster) -> Iterator[str]:
     names = list(cluster.facts.partitions)
     for name in names[:_FEW]:
         one = cluster.facts.partitions[name]
-        kinds = ", ".join(_kind(kind) for kind in cluster.facts.node_types(name)) or "no nodes"
+        kinds = " and ".join(_kind(kind) for kind in cluster.facts.node_types(name)) or "no nodes"
         default = " (default)" if one.is_default else ""
         limit = units.format_duration(one.max_time_s)
         yield from _said(f"Partition {name}{default}: {kinds}; limit {limit}{_preempted(cluster, one)}.")
@@ -155,7 +156,7 @@ def _partitions(cluster: Cluster) -> Iterator[str]:
 
 def _kind(one: NodeType) -> str:
     gpus = f"{one.gpu_type or 'gpu'}:{one.gpus}, " if one.gpus else ""
-    return f"{one.nodes} nodes of {gpus}{one.cpus} CPUs, {units.format_memory(one.memory_mb)}"
+    return f"{one.nodes} nodes of {gpus}{one.cpus} CPUs, {one.memory_mb / 1024:.0f} GiB"
 
 
 def _preempted(cluster: Cluster, one: Partition) -> str:
@@ -201,7 +202,7 @@ def _slurm(cluster: Cluster) -> Iterator[str]:
     yield f"gpu_option: {'gpus-per-node' if select.endswith('cons_tres') else 'gres'}"
     yield ""
     memory = "MEMORY" in parameters.upper()
-    how = "memory is given to jobs" if memory else "memory is not, so jobs need not ask for it"
+    how = "jobs ask for memory" if memory else "Slurm does not schedule memory, so jobs need not ask for it"
     yield from _said(f"From SelectTypeParameters={parameters or '(none)'}: {how}.")
     yield f"ask_memory: {'yes' if memory else 'no'}"
     yield ""

@@ -102,6 +102,14 @@ def test_runs_go_to_a_shared_folder_that_can_be_written(
     assert [one.outside for one in made.containers.binds] == ["/home", "/scratch", "/apps"]
 
 
+def test_runs_do_not_go_where_this_machine_has_nothing_mounted(tmp_path: Path) -> None:
+    shared = [{"mount": "/scratch", "type": "lustre", "own": "/scratch/ada"}]
+    found = h100(tmp_path, shared=shared)
+    made = text(replace(found, shared=tuple(replace(one, here=False) for one in found.shared)))
+    assert "runs-dir" not in read(tmp_path, made).defaults
+    assert "not mounted on this machine" in " ".join(made.replace("\n  #", "").split())
+
+
 def test_modules_are_proposed_with_the_file_that_sets_them_up(tmp_path: Path) -> None:
     made = text(h100(tmp_path, modules=["/etc/profile.d/lmod.sh"]))
     assert "|| . /etc/profile.d/lmod.sh" in made
