@@ -281,7 +281,9 @@ def _setup(site: Site, sent: Sent) -> Iterator[Check]:
     if failed:
         yield Check("setup", BAD, f"failed: {'; '.join(failed.splitlines())}", sent.partition)
     elif not (sent.folder / "setup-modules").exists():
-        yield Check("setup", NOT_CHECKED, "it did not end, or the job did not come so far", sent.partition)
+        yield Check(
+            "setup", NOT_CHECKED, "it did not come to its end: perhaps it ends the job", sent.partition
+        )
     else:
         yield Check(
             "setup", OK, f"every line succeeds{f'; modules: {loaded}' if loaded else ''}", sent.partition
@@ -298,9 +300,16 @@ def _looked(folder: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _preflight(run: Path) -> list[dict[str, Any]]:
+    """What the preflight found on each node. What is bad on a node, and not for the preflight as a whole, is
+    an all-reduce that others kept waiting.
+    """
     attempts = run_folder.attempts(run)
     text = _text(attempts[-1] / "preflight.json") if attempts else ""
-    return list(json.loads(text)["nodes"]) if text else []
+    whole = json.loads(text or "{}")
+    if whole.get("status") == 0:
+        for one in (one for node in whole["nodes"] for one in node["checks"]):
+            one["verdict"] = "warning" if one["verdict"] == "bad" else one["verdict"]
+    return list(whole.get("nodes", ()))
 
 
 def _text(path: Path) -> str:
