@@ -15,7 +15,7 @@ from hpctools.jobs import render, resources, run_files
 from hpctools.jobs.facts import Facts
 from tests.jobs.jobs_of import ask, facts
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden_sites"
 # The nodes of each site, as sinfo would show them.
 SITES = {
     "h100-infiniband": "gpu*|up|32|224|2063204|gpu:h100:8|2-00:00:00|1:00:00|idle|(null)|dgx[01-32]",
