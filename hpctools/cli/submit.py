@@ -193,6 +193,7 @@ def described(record: Record, plan: Plan) -> Mapping[str, object]:
         "ranks_per_node": plan.resources.ranks,
         "run": record.run,
         "log": str(record.log()),
+        "image": record.image,
         "submitted_s": record.submitted_s,
         "warnings": [str(problem) for problem in plan.warnings],
     }

@@ -171,7 +171,7 @@ for _python in {interpreters} ""; do
     "$_python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && break
 done
 if [[ -z $_python ]]; then
-    echo "hpctools: there is no Python 3.8 or newer on $HOSTNAME, which a job in an image needs outside of it" >&2
+    echo "hpctools: no Python 3.8 or newer on $HOSTNAME; a job in an image needs one outside of it, too" >&2
     exit 1
 fi"""
 _CONTAIN = [
@@ -183,6 +183,6 @@ _UNSQUASH = """\
 # that holds the image's file system, which would be gone in the middle of a checkpoint. So the image is
 # unpacked on the node first. (For root the kernel itself mounts it.)
 _conf=$(scontrol show config)
-if [[ $EUID != 0 && ( $_conf != *" = proctrack/cgroup"* || $_conf =~ SignalChildrenProcesses\\ *=\\ yes ) ]]; then
-    export APPTAINER_UNSQUASH=1
+if [[ $_conf != *" = proctrack/cgroup"* || $_conf =~ SignalChildrenProcesses\\ *=\\ yes ]]; then
+    ((EUID)) && export APPTAINER_UNSQUASH=1
 fi"""

@@ -209,7 +209,8 @@ def _found(reference: str, site: Containers, cwd: str, where: str) -> tuple[str,
         hint = "docker://HOST/NAME:TAG or a file x.sqsh, which `enroot import` makes"
         raise InvalidInput([Problem(where, f"{source}: Pyxis does not run this", hint)])
     cache = Path(site.cache) if site.cache else None
-    found = images.resolve(reference, site.images, cache, cwd=cwd, where=where)
+    # A dry run shall fetch nothing: what is not in the cache is named, with the command that fetches it.
+    found = images.resolve(reference, site.images, cache, cwd=cwd, where=where, pull=False)
     return found.source, str(found.path), found.sha256
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from hpctools import process
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import record, resources, run_files, spec
+from hpctools.jobs import contained, containers, record, resources, run_files, spec
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
+from hpctools.jobs.resources import Resources
 
 _DEVICE = re.compile(r"nvidia[0-9]+")
 Say = Callable[[str], None]
@@ -44,14 +46,26 @@ def run(
     entry = replace(entry, state="local", cluster=None, slurm_conf=None, nodes=1)
     record.save(entry)
     say(f"run folder {folder}")
-    words = [request.spec.python, "-I", "-S", os.path.join(folder, run_files.LAUNCH.name), "local"]
-    words += [f"--launcher={request.spec.launcher}", f"--ranks-per-node={ranks}"]
+    words = [*_interpreter(request, taken, folder), "-I", "-S", os.path.join(folder, run_files.LAUNCH.name)]
+    words += ["local", f"--launcher={request.spec.launcher}", f"--ranks-per-node={ranks}"]
     job = request.spec
     return entry, start(words, {**environ, **dict(job.exports), **dict(job.secrets)})
 
 
+def _interpreter(request: Request, taken: Resources, folder: str) -> list[str]:
+    """The words that run Python, on this machine or in the image."""
+    job, site = request.spec, request.site.containers
+    if job.container is None:
+        return [job.python]
+    contain = [sys.executable, "-I", "-S", os.path.join(folder, run_files.CONTAIN.name)]
+    return [*contain, contained.keep(job), "--", *contained.words(job, site, taken.gpus, folder)]
+
+
 def _impossible(request: Request) -> list[Problem]:
     settings = request.settings
+    container = request.spec.container
+    if container and container.runtime == containers.PYXIS:
+        return [Problem(settings.where("image"), "Pyxis needs Slurm", "leave out --local")]
     if settings.text("array"):
         return [Problem(settings.where("array"), "an array needs Slurm", "leave out --local")]
     if request.spec.launcher == "none" and (settings.number("ranks-per-node") or 1) > 1:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import containers, contained, directives, exported, fabric
+from hpctools.jobs import contained, containers, directives, exported, fabric
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec

@@ -83,7 +83,7 @@ def test_every_packaged_site_can_be_used(path: Path, tmp_path: Path) -> None:
 def test_the_example_shows_every_key() -> None:
     text = (PACKAGED / "example.yaml").read_text()
     lines = [line.removeprefix("# ") for line in text.splitlines()]
-    for key in (*site.KEYS, "defaults", "fabric", "variables"):
+    for key in (*site.KEYS, "defaults", "fabric", "containers", "variables"):
         assert any(line.startswith(f"{key}:") for line in lines), key
 
 

@@ -4,8 +4,7 @@
 
 It becomes that command, so that Slurm's signals reach it. What of the environment describes this host's
 own software stays outside; the variables of --keep win over the image's own. What is missing here, such as
-the image, is said with this node's name, and left in the run folder where launch.py's finish, or preflight.py,
-looks for it.
+the image, is said with this node's name, and left in the run folder for launch.py's finish or preflight.py.
 
 Copied into the run folder beside launch.py; standard library, Python 3.8 and newer.
 """
@@ -140,7 +139,7 @@ def main(given: Sequence[str]) -> int:
     reason, status = wrong(words, environ)
     if not reason:
         try:
-            os.execvpe(words[0], words, environ)
+            os.execvpe(words[0], words, environ)  # noqa: S606 - no shell is wanted
         except OSError as error:
             reason, status = f"{words[0]} cannot be run: {error.strerror}", NOT_USABLE
     print(f"hpctools: {node_name()}: {reason}", file=sys.stderr, flush=True)
