@@ -348,7 +348,7 @@ def test_a_shell_completes_commands(name: str, tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     found = {re.split(r"[:\t]", line)[0] for line in done.stdout.splitlines()}
-    assert found == {"submit", "status", "sandbox"}
+    assert found == {"submit", "status", "site", "sandbox"}
 
 
 def test_completing_a_command_name_imports_no_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ LAYERS = (
     ("hpctools.images", "hpctools.inventory", "hpctools.native"),
     ("hpctools.conf", "hpctools.jobs", "hpctools.usage"),
     ("hpctools.doctor", "hpctools.executor", "hpctools.sandbox"),
-    ("hpctools.conf.verify",),  # boots a configuration in a sandbox
+    ("hpctools.conf.verify", "hpctools.site"),  # boot a configuration in a sandbox; take one for the cluster
     ("hpctools.api",),
     ("hpctools",),  # what `import hpctools` offers
     ("hpctools.cli",),
@@ -67,6 +67,8 @@ PURE = (
     "hpctools.jobs.options",
     "hpctools.jobs.render",
     "hpctools.jobs.spec",
+    "hpctools.site.verdicts",
+    "hpctools.site.written",
 )
 # What reaches outside without one of our doors.
 EFFECTS = {"asyncio", "ctypes", "fcntl", "http", "shutil", "socket", "subprocess", "tempfile", "urllib"}

@@ -81,13 +81,17 @@ def fabric(report: Report) -> Fabric | None:
     """The network that jobs compute over: the adapters that hang with GPUs on PCIe switches, else the fastest
     of those with RDMA, else Ethernet at its fastest; None where no speed is known.
     """
-    nics = [nic for nic in report.nics if nic.near] or _fastest(report.nics)
-    if nics:
-        kind = Counter(nic.kind for nic in nics).most_common(1)[0][0]
-        nics = [nic for nic in nics if nic.kind == kind]
-        return Fabric(kind, len(nics), max(nic.rate_gbps or 0 for nic in nics) or None)
+    if nics := adapters(report.nics):
+        return Fabric(nics[0].kind, len(nics), max(nic.rate_gbps or 0 for nic in nics) or None)
     speed = max((one.speed_mbps or 0 for one in report.interfaces if one.state == "up"), default=0)
     return Fabric("ethernet", 0, speed // 1000) if speed >= 1000 else None
+
+
+def adapters(nics: Sequence[Nic]) -> tuple[Nic, ...]:
+    """Those that jobs compute over, all of one kind: near to GPUs, else the fastest that have a link."""
+    chosen = [nic for nic in nics if nic.near] or _fastest(nics)
+    kind = Counter(nic.kind for nic in chosen).most_common(1)[0][0] if chosen else ""
+    return tuple(nic for nic in chosen if nic.kind == kind)
 
 
 def _fastest(nics: Sequence[Nic]) -> list[Nic]:

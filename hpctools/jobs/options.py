@@ -329,7 +329,7 @@ OPTIONS: tuple[Option, ...] = (
         FILES,
         "Where the run folder is made; on the file system that the nodes share.",
         metavar="FOLDER",
-        read=readers.path,
+        read=readers.folder,
         default="runs",
     ),
     Option(

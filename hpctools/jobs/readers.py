@@ -16,6 +16,8 @@ from hpctools.slurm import units
 Value = str | int | bool
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Only as a whole part of a path: a name that somebody gave a folder keeps its $.
+_VARIABLE = re.compile(r"(?:(?<=/)|^)\$([A-Za-z_][A-Za-z0-9_]*)(?=/|$)")
 _GPUS = re.compile(r"(?:([A-Za-z0-9_.-]+):)?([0-9]{1,4})")
 _ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?", re.ASCII)
 _DASHES = re.compile(r"[a-z][a-z0-9-]*")
@@ -49,6 +51,28 @@ def word(text: str) -> str:
 def path(text: str) -> str:
     """A path that is there; ~ is the home folder."""
     return os.path.expanduser(word(text))
+
+
+def folder(text: str) -> str:
+    """A path; ~ is the home folder, a part $NAME a variable: of a site, /scratch/$USER/runs."""
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1]) or (_user() if match[1] == "USER" else "")
+        if not found:
+            raise ParseError(f"a folder: there is no variable {match[1]}", text)
+        return found
+
+    return _VARIABLE.sub(value, path(text))
+
+
+def _user() -> str:
+    """Who we are where USER is not set: in cron jobs, in containers."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def gpus(text: str) -> str:

@@ -179,7 +179,8 @@ def preflight(spec: JobSpec, resources: Resources, site: Site) -> str:
         "interfaces": network.interfaces[1:] if network.interfaces.startswith("=") else "",
         "bandwidth": f"{network.bandwidth_gb_s or 0:g}",
     }
-    return " ".join(f"--{name}={quote(text)}" for name, text in words.items() if text not in ("", "0"))
+    told = [name for name, text in words.items() if text not in ("", "0") or name == "gpus"]
+    return " ".join(f"--{name}={quote(words[name])}" for name in told)
 
 
 class Variables:

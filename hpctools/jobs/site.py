@@ -89,9 +89,14 @@ def find(name: str | None, cwd: str, problems: list[Problem], where: str = "--si
         return path
     path = PACKAGED / f"{name}.yaml"
     if not path.is_file():
-        problems.append(unknown(where, "packaged site", name, (one.stem for one in PACKAGED.glob("*.yaml"))))
+        problems.append(unknown(where, "packaged site", name, (one.stem for one in packaged())))
         return None
     return path
+
+
+def packaged() -> tuple[Path, ...]:
+    """The files of the sites that come with hpctools."""
+    return tuple(sorted(PACKAGED.glob("*.yaml")))
 
 
 def load(path: Path | None, problems: list[Problem]) -> Site:

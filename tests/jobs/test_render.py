@@ -71,6 +71,11 @@ def test_ports_and_ranks_reach_the_launcher(tmp_path: Path) -> None:
     assert "--ranks-per-node=3" in text
 
 
+def test_a_preflight_that_has_nothing_to_expect_looks_all_the_same(tmp_path: Path) -> None:
+    text = script(tmp_path, {"preflight": True, "gpus_per_node": 0})
+    assert text.count('preflight.py" node') == 1
+
+
 def test_two_renderings_are_the_same_bytes(tmp_path: Path) -> None:
     values = {"env": {"A": "1", "B": "2"}, "sbatch_option": ["b", "a=1"]}
     assert script(tmp_path, values) == script(tmp_path, values)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import request, settings
+from hpctools.jobs import record, request, settings
 from hpctools.jobs.options import OPTIONS
 from hpctools.jobs.settings import COMMAND_LINE
 from tests.jobs.jobs_of import ask
@@ -197,3 +197,14 @@ def test_a_settings_file_that_is_none_is_told_and_not_waited_for(tmp_path: Path)
         "is no regular file",
         "cannot be read: Too many levels of symbolic links",
     ]
+
+
+def test_the_folder_of_runs_may_be_named_by_variables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "ada")
+    monkeypatch.delenv("NOBODY", raising=False)
+    assert ask(folder, {"runs_dir": "/scratch/$USER/runs"}).spec.runs_dir == "/scratch/ada/runs"
+    assert ask(folder, {"runs_dir": "/a$USER/$(id)"}).spec.runs_dir == "/a$USER/$(id)"
+    monkeypatch.delenv("USER")
+    assert ask(folder, {"runs_dir": "/s/$USER"}).spec.runs_dir == f"/s/{record.user_name()}"
+    (problem,) = ask(folder, {"runs_dir": "/scratch/$NOBODY"}).problems
+    assert "there is no variable NOBODY" in str(problem)
