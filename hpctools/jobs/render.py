@@ -160,13 +160,13 @@ def preflight(spec: JobSpec, resources: Resources, site: Site) -> str:
         return ""
     network = site.fabric
     words = {
-        "gpus": str(resources.gpus or 0),
         "fabric": network.kind if spec.nodes > 1 else "",
         "hcas": "" if network.hcas.startswith("^") else network.hcas.lstrip("="),
         "interfaces": network.interfaces[1:] if network.interfaces.startswith("=") else "",
         "bandwidth": f"{network.bandwidth_gb_s or 0:g}",
     }
-    return " ".join(f"--{name}={quote(text)}" for name, text in words.items() if text not in ("", "0"))
+    given = (f"--{name}={quote(text)}" for name, text in words.items() if text not in ("", "0"))
+    return " ".join([f"--gpus={resources.gpus}", *given])
 
 
 class Variables:

@@ -788,7 +788,7 @@ def mpi_rank(ranks: int) -> int:
     )
     # Of the helpers that mpirun starts, the first may be on the second node. It fills node by node.
     os.environ["SLURM_NODEID"] = str(rank // ranks)
-    return run_program(rank, local_rank)
+    return run_program(rank, local_rank, under_launcher=True)
 
 
 def node(launcher: str, ranks: int, address: str, port: int, options: Sequence[str]) -> int:
