@@ -97,6 +97,9 @@ class Watch:
         point gloo's, for one, can wait for ever.
         """
         self.wait_for_all()
+        mpi = sys.modules.get("mpi4py.MPI")
+        if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+            mpi.Finalize()  # mpirun takes a rank that leaves without for one that failed
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):

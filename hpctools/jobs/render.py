@@ -173,7 +173,6 @@ def preflight(spec: JobSpec, resources: Resources, site: Site) -> str:
         return ""
     network = site.fabric
     words = {
-        "gpus": str(resources.gpus or 0),
         "fabric": network.kind if spec.nodes > 1 else "",
         "hcas": "" if network.hcas.startswith("^") else network.hcas.lstrip("="),
         "interfaces": network.interfaces[1:] if network.interfaces.startswith("=") else "",

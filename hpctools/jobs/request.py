@@ -60,7 +60,7 @@ def gather(
     searched = templates.folders(chosen, environ)
     merged, template = templates.choose(merged, searched, cwd, problems)
     program = templates.program(template, target, problems) if template else None
-    if template and not target:
+    if template and program is not None:
         target = template.name
     job = spec.build(target, args, merged, cwd, environ, problems, searched, program)
     job = replace(job, container=containers.of(merged, chosen.containers, cwd, problems))

@@ -139,9 +139,10 @@ def _program(
     target: str, settings: Settings, cwd: str, python: str, problems: list[Problem]
 ) -> tuple[str, ...]:
     """The words that run TARGET."""
+    if not target:
+        problems.append(Problem("TARGET", "is missing", "the script to run"))
+        return (target,)
     if settings.value("command"):
-        if not target:
-            problems.append(Problem("TARGET", "is empty"))
         return (target,)
     # Without a slash a program is looked up in PATH, and a leading dash is an option of Python.
     word = target if target.startswith("/") else os.path.join(".", target)

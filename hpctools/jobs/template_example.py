@@ -17,7 +17,7 @@ def script(template: Template, site: str | None, environ: Mapping[str, str] = os
     Raises InvalidInput for a site or template that is wrong.
     """
     values: dict[str, object] = {"template": str(template.path), "nodes": NODES, "gpus_per_node": GPUS}
-    if template.name == "array":
+    if "array" in template.packaged:
         values["array"] = "0-9"
     program = ("train.py",) if template.needs_target else ()
     target = "python" if template.needs_target else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +31,7 @@ PROGRAMS: Mapping[str, str] = MappingProxyType({"nccl-test": "nccl_test.py", "pr
 YOURS, SITE, OURS = "yours", "site", "packaged"
 _EXTENDS = re.compile(r"\{%-?\s*extends\s+[\"']([^\"']+)[\"']")
 _COMMENT = re.compile(r"\{#-?\s*(.*?)\s*-?#\}", re.DOTALL)
-_LAUNCHER = re.compile(r"\blauncher: (\w+)")
+_LIKE = re.compile(r"\blike: ([\w-]+)")
 _JINJA = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 # What each block of base.sbatch.j2 is for, in its order, with an example of what may stand in one's own.
@@ -55,7 +55,8 @@ BLOCKS: Mapping[str, tuple[str, str]] = MappingProxyType(
 @dataclass(frozen=True)
 class Template:
     """A template: its name and file, where it comes from (yours, site, packaged), the launcher whose
-    template it is or begins with (None: not known), and what it is for.
+    template it is or begins with (None: not known), what it is for, and the packaged templates that it is or
+    begins with.
     """
 
     name: str
@@ -63,11 +64,17 @@ class Template:
     origin: str
     launcher: str | None
     about: str
+    packaged: tuple[str, ...]
+
+    @property
+    def program(self) -> str | None:
+        """The program of ours that it runs, "" for none at all; None where it runs a TARGET."""
+        return next((PROGRAMS[one] for one in self.packaged if one in PROGRAMS), None)
 
     @property
     def needs_target(self) -> bool:
         """Whether `hpctools submit` needs a TARGET for it."""
-        return self.name not in PROGRAMS
+        return self.program is None
 
 
 def folders(chosen: Site, environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -107,12 +114,16 @@ def describe(path: Path, searched: Sequence[Path]) -> Template:
     if searched and searched[0].parent.name == "hpctools":
         origins[searched[0]] = YOURS
     text = _read(path)
+    packaged = tuple(
+        one.name.removesuffix(ENDING) for one in _lineage(path, text, searched) if one.parent == PACKAGED
+    )
     return Template(
         name=path.name.removesuffix(ENDING),
         path=path,
         origin=origins.get(path.parent, YOURS),
-        launcher=_launcher(path, text, searched),
+        launcher=_launcher(packaged),
         about=_about(text),
+        packaged=packaged,
     )
 
 
@@ -131,30 +142,32 @@ def _about(text: str) -> str:
 
 
 def _parent(text: str) -> str | None:
-    """The template that one begins with; what stands in comments is none."""
+    """The template that one begins with, or stands for as its first comment says; no example in a comment."""
+    comment = _COMMENT.search(text)
+    stated = _LIKE.search(comment[1] if comment else "")
+    if stated and (PACKAGED / f"{stated[1]}{ENDING}").is_file():
+        return f"{PREFIX}{stated[1]}{ENDING}"
     found = _EXTENDS.search(_COMMENT.sub("", text))
     return found[1] if found else None
 
 
-def _launcher(path: Path, text: str, searched: Sequence[Path]) -> str | None:
-    """The launcher that a template's first comment names, or that of the first packaged one on the way up."""
+def _lineage(path: Path, text: str, searched: Sequence[Path]) -> Iterator[Path]:
+    """A template's file, then those of what it begins with, up to the frame."""
     for _ in range(20):  # one that extends itself in a circle is jinja2's to refuse
-        comment = _COMMENT.search(text)
-        stated = _LAUNCHER.search(comment[1] if comment else "")
-        if stated and stated[1] in LAUNCHERS.values():
-            return stated[1]
-        name = path.name.removesuffix(ENDING)
-        if path.parent == PACKAGED and name in LAUNCHERS:
-            return LAUNCHERS[name]
+        yield path
         parent = _parent(text)
         if not parent:
-            return None
+            return
         is_ours = parent.startswith(PREFIX) or parent == path.name
         places = [PACKAGED] if is_ours else [path.parent, *searched, PACKAGED]
         above = [one / parent.removeprefix(PREFIX) for one in places]
-        path = next((one for one in above if one.is_file()), path)
+        path = next((one for one in above if one.is_file()), PACKAGED / f"{BASE}{ENDING}")
         text = _read(path)
-    return None
+
+
+def _launcher(packaged: Iterable[str]) -> str | None:
+    """The launcher of the first that is a launcher's."""
+    return next((LAUNCHERS[one] for one in packaged if one in LAUNCHERS), None)
 
 
 def choose(
@@ -187,22 +200,18 @@ def choose(
     elif found.launcher and launcher.value != found.launcher:
         text = f"is {launcher.value}, but the template {word} is one of {found.launcher}"
         problems.append(Problem(settings.where("launcher"), text))
-    if found.name == "preflight":
+    if "preflight" in found.packaged:
         values["preflight"] = Setting(True, origin, launcher.layer)
-    if found.name == "array" and not settings.text("array"):
+    if "array" in found.packaged and not settings.text("array"):
         problems.append(Problem(where, "array needs the tasks' numbers", "--array 0-9"))
     return Settings(values), found
 
 
 def program(template: Template, target: str, problems: list[Problem]) -> str | None:
     """The program of ours that a template runs, "" for none; None where it runs the TARGET."""
-    if template.needs_target:
-        if not target:
-            problems.append(Problem("TARGET", "is missing", "the script to run"))
-        return None
-    if target:
+    if target and not template.needs_target:
         problems.append(Problem("TARGET", f"the template {template.name} runs no {target}", "leave it out"))
-    return PROGRAMS[template.name]
+    return template.program
 
 
 def blocks(name: str) -> tuple[str, ...]:
@@ -240,11 +249,8 @@ def begin(name: str, path: Path, *, copy: bool = False) -> Path:
 
 
 def copied(name: str) -> str:
-    """All of a packaged template, with its launcher, which a file of another name does not tell."""
-    source = PACKAGED / f"{name}{ENDING}"
-    text = source.read_text()
-    launcher = _launcher(source, text, ())
-    return f"{{#- A copy of the packaged {name}. launcher: {launcher} -#}}\n{text}" if launcher else text
+    """All of a packaged template; what it is like decides on its launcher, and whether it needs a TARGET."""
+    return f"{{#- A copy of the packaged one. like: {name} -#}}\n" + _read(PACKAGED / f"{name}{ENDING}")
 
 
 def starter(name: str) -> str:
@@ -259,7 +265,7 @@ def starter(name: str) -> str:
     ]
     for block in blocks(name):
         about, example = BLOCKS.get(block, ("", "# mine"))
-        body = ["{{ super() }}", example] if block != "launch" else [example, "{{ super() }}"]
+        body = ["{{ super() -}}", example] if block != "launch" else [example, "{{ super() -}}"]
         lines += ["", f"{{# {block}: {about}" if about else f"{{# {block}", f"{{% block {block} %}}"]
         lines += [*body, "{% endblock %}", "#}"]
     return "\n".join(lines) + "\n"

@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpctools.errors import InvalidInput
-from hpctools.jobs import render, resources
+from hpctools.jobs import render, resources, templates
 from tests.jobs.jobs_of import ask, recorded
 
 # Everything that an environment variable or a folder's name may hold: all but NUL.
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 
 
-def script(folder: Path, values: Mapping[str, object] | None = None, run: str = "/runs/x") -> str:
-    asked = ask(folder, values)
+def script(
+    folder: Path, values: Mapping[str, object] | None = None, run: str = "/runs/x", target: str = "train.py"
+) -> str:
+    asked = ask(folder, values, target=target)
     taken = resources.resolve(asked.spec, asked.site, recorded())
     return render.render(asked.spec, taken, asked.site, run)[0]
 
@@ -39,13 +41,15 @@ def test_any_text_is_one_word_of_bash(values: list[str]) -> None:
     assert "\n#SBATCH" not in text
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "none"])
+@pytest.mark.parametrize("name", [one.name for one in templates.listing(()) if one.name != "base"])
 @pytest.mark.parametrize("hostile", ["'\"$(touch x)`touch x`;#", "\n#SBATCH --hold\nexit 3\n", "é\\ %j\r\n"])
 def test_a_script_with_hostile_values_is_one_that_bash_can_read(
-    tmp_path: Path, launcher: str, hostile: str
+    tmp_path: Path, name: str, hostile: str
 ) -> None:
-    values = {"launcher": launcher, "env": {"A": hostile}, "python": "/opt/py" + hostile}
-    text = script(tmp_path, values, "/runs/x" + re.sub(r"[\\\r\n]", "", hostile))
+    values = {"template": name, "env": {"A": hostile}, "python": "/opt/py" + hostile, "array": "1-2"}
+    values["set"] = {"mpi": hostile, "nccl_tests": hostile}
+    target = "train.py" if templates.find(name, ()).needs_target else ""
+    text = script(tmp_path, values, "/runs/x" + re.sub(r"[\\\r\n]", "", hostile), target)
     bash(text, "-n")
     lines = text.splitlines()
     first = next(number for number, line in enumerate(lines) if number and not line.startswith("#SBATCH"))

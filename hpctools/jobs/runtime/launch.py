@@ -668,7 +668,7 @@ def run_program(rank: int, local_rank: int, above: str = "") -> int:
     name = f"rank-{rank:05d}"
     output = Output(os.path.join(attempt(), name + ".log"), f"[{rank}] ")
     watched = Watched(name, new_record(rank, local_rank), output)
-    watched.under_launcher, watched.under_srun = above == "torchrun", above == "srun"
+    watched.under_launcher, watched.under_srun = above in ("torchrun", "mpirun"), above == "srun"
     status = watched.run(argv)
     if watched.warned_s and not watched.is_heard:
         how = "was warned that the job will end, but has no handler for SIGUSR1 or SIGTERM"

@@ -22,7 +22,7 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 # Of float32.
 ITEM_BYTES = 4
 HEAD = "{:>14} {:>12} {:>8} {:>12} {:>9} {:>9} {:>7}"
-LINE = "{bytes:>14} {count:>12} {type:>8} {time_us:>12.1f} {algbw:>9.2f} {busbw:>9.2f} {wrong:>7}"
+LINE = "{bytes:>14} {count:>12} {type:>8} {time_us:>12.1f} {algbw:>9.4g} {busbw:>9.4g} {wrong:>7}"
 Row = Dict[str, Any]
 
 
@@ -128,7 +128,8 @@ def by_torch(given: argparse.Namespace) -> int:
     most = given.max or size("16M" if device.type == "cpu" else "1G")
     if is_first:
         nodes = os.environ.get("SLURM_JOB_NUM_NODES", "1")
-        print(f"all-reduce of {ranks} ranks on {nodes} nodes by torch {torch.__version__}, {backend}")
+        where = f"{nodes} node{'s' * (nodes != '1')}"
+        print(f"all-reduce of {ranks} ranks on {where} by torch {torch.__version__}, {backend}; GB/s")
         print(HEAD.format("bytes", "count", "type", "time us", "algbw", "busbw", "wrong"))
     rows = []
     for byte_count in sizes(given.min, max(given.min, most), given.factor):
@@ -144,7 +145,7 @@ def by_torch(given: argparse.Namespace) -> int:
 def tell(rows: Sequence[Row], backend: str, ranks: int) -> None:
     """The end of the table; the same as JSON into the run folder."""
     average, best = sum(one["busbw"] for one in rows) / len(rows), max(one["busbw"] for one in rows)
-    print(f"average busbw {average:.2f} GB/s, best {best:.2f} GB/s", flush=True)
+    print(f"average busbw {average:.4g} GB/s, best {best:.4g} GB/s", flush=True)
     found = {"backend": backend, "ranks": ranks, "average_busbw": average, "best_busbw": best, "rows": rows}
     with open(os.path.join(os.environ.get("HPCTOOLS_RUN", "."), "nccl-test.json"), "w") as file:
         json.dump(found, file, indent=1)
