@@ -66,7 +66,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "launcher",
         WHAT,
-        "torchrun: ranks by torchrun, one agent a node. srun: ranks by srun, one task a GPU, without torchrun. "
+        "torchrun: ranks by torchrun, one agent a node. srun: the same ranks by srun, one task a GPU. "
         "none: srun runs TARGET itself.",
         read=readers.one_of("torchrun", "srun", "none"),
         choices=("torchrun", "srun", "none"),
@@ -150,8 +150,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cpus-per-task",
         SIZE,
-        "CPUs of each task (torchrun: each node; srun: each rank). Default: a whole node's, else in proportion "
-        "to the GPUs.",
+        "CPUs of each task (torchrun: each node; srun: each rank). Default: the node's, or in proportion "
+        "to its GPUs.",
         metavar="N",
         read=readers.count,
         short="c",
