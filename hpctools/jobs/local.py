@@ -39,6 +39,10 @@ def run(
     for text in spec.doubts(request.spec):
         say(text)
     ranks = _ranks(request, environ)
+    launcher = request.spec.launcher
+    if launcher == "srun" and ranks > 1:
+        say("torchrun starts the ranks instead of srun: --local has no Slurm")
+        launcher = "torchrun"
     if request.spec.nodes > 1:
         say(f"1 node instead of {request.spec.nodes}: --local runs on this machine only")
     if request.settings.value("preflight"):
@@ -50,7 +54,7 @@ def run(
     record.save(entry)
     say(f"run folder {folder}")
     words = [*_interpreter(request, taken, folder), "-I", "-S", os.path.join(folder, run_files.LAUNCH.name)]
-    words += ["local", f"--launcher={request.spec.launcher}", f"--ranks-per-node={ranks}"]
+    words += ["local", f"--launcher={launcher}", f"--ranks-per-node={ranks}"]
     job = request.spec
     return entry, start(words, {**environ, **dict(job.exports), **dict(job.secrets)})
 

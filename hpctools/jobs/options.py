@@ -164,8 +164,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cpus-per-task",
         SIZE,
-        "CPUs of each task (torchrun: each node; srun: each rank). Default: a whole node's, else in proportion "
-        "to the GPUs.",
+        "CPUs of each task (torchrun: each node; srun: each rank). Default: the node's, or in proportion "
+        "to its GPUs.",
         metavar="N",
         read=readers.count,
         short="c",

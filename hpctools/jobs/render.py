@@ -173,6 +173,7 @@ def preflight(spec: JobSpec, resources: Resources, site: Site) -> str:
         return ""
     network = site.fabric
     words = {
+        "gpus": str(resources.gpus),
         "fabric": network.kind if spec.nodes > 1 else "",
         "hcas": "" if network.hcas.startswith("^") else network.hcas.lstrip("="),
         "interfaces": network.interfaces[1:] if network.interfaces.startswith("=") else "",

@@ -64,6 +64,17 @@ def test_each_gpu_here_gets_a_rank(
     assert started.words[-1] == f"--ranks-per-node={ranks}"
 
 
+@pytest.mark.parametrize(("ranks", "launcher"), [(1, "srun"), (2, "torchrun")])
+def test_without_srun_several_ranks_are_started_by_torchrun(
+    tmp_path: Path, ranks: int, launcher: str
+) -> None:
+    said: list[str] = []
+    started = Started()
+    local.run(ask(tmp_path, {"launcher": "srun", "ranks_per_node": ranks}), said.append, {}, started)
+    assert f"--launcher={launcher}" in started.words
+    assert any("torchrun starts the ranks" in text for text in said) == (ranks > 1)
+
+
 def test_gpus_are_counted_by_their_devices(tmp_path: Path) -> None:
     for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,13 @@ def train(folder: Path, python: str, *words: str, again: str = "--step-s=0", **s
 @pytest.fixture(scope="module")
 def whole(
     sandbox: Sandbox, torch_python: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], dict[int, str]]]:
+) -> Callable[[], dict[int, str]]:
     """The losses of the same training when nothing happens to it; it runs beside the others."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in sandbox.command_env(os.environ).items():
             patch.setenv(name, value)
-        small = {"gpus_per_node": 0, "cpus_per_task": 1, "mem": "1G"}  # it takes no room from others
+        # It takes no room from others.
+        small: dict[str, Any] = {"gpus_per_node": 0, "cpus_per_task": 1, "mem": "1G"}
         folder = tmp_path_factory.mktemp("whole")
         job = train(folder, torch_python, "--step-s=0", partition="urgent", **small)
 
@@ -53,8 +54,7 @@ def whole(
         assert job.wait() == 0, job.logs()
         return losses(job)
 
-    yield result
-    job.cancel()
+    return result
 
 
 def at_once(*stories: Callable[[], None]) -> None:

@@ -66,13 +66,47 @@ def test_the_example_trains_on_four_nodes_and_goes_on_from_its_checkpoint(
     assert train(40, "two") == whole
 
 
-def test_a_job_of_torchrun_ends_as_the_rank_that_failed(
-    slurm_env: Mapping[str, str], torch_python: str, tmp_path: Path
+STUBBORN = """
+import os, signal, subprocess, sys, time
+from hpctools import preemption
+preemption.Watch()  # the others catch SIGTERM, and would wait for the dead rank for ever
+subprocess.Popen(["sleep", "1000"])  # a loader of data that nobody ends
+print("rank", os.environ["RANK"], flush=True)
+while os.environ["RANK"] != "3":
+    time.sleep(1)
+time.sleep(1)
+sys.exit(7)
+"""
+
+
+def left_of(job: hpctools.Job) -> list[str]:
+    """What still runs of a job, on any node: all nodes are this machine."""
+    mark = f"SLURM_JOB_ID={job.job_id}\0".encode()
+    folder = str(job.run).encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, words = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
+        except OSError:  # it has ended, or is not ours
+            continue
+        if mark in environment and (folder in environment or folder in words):
+            found.append(words.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_a_job_ends_as_the_rank_that_failed_and_leaves_nothing(
+    slurm_env: Mapping[str, str], torch_python: str, tmp_path: Path, launcher: str
 ) -> None:
-    program = "echo rank $RANK; [ $RANK = 3 ] && sleep 1 && exit 7; sleep 100"
+    """Also when the other ranks would go on for ever; Slurm is patient with them for KillWait."""
     settings: dict[str, Any] = {"nodes": 2, "gpus_per_node": 2, "time": "5", "runs_dir": str(tmp_path)}
-    job = hpctools.submit("bash", "-c", program, command=True, python=torch_python, **settings)
+    settings |= {"command": True, "python": torch_python, "launcher": launcher}
+    job = hpctools.submit(torch_python, "-c", STUBBORN, **settings)
     assert job.wait() == 7
+    end = time.monotonic() + 60
+    while left := left_of(job):  # Slurm tells of the end before the last one is reaped
+        assert time.monotonic() < end, left
+        time.sleep(0.2)
     result = job.result()
     assert result is not None
     assert result.first_failure is not None
@@ -144,3 +178,58 @@ def test_the_tasks_of_an_array_share_a_run_and_no_logs(bash: Callable[..., hpcto
     for task in "345":
         log = job.run / f"task-{task}" / "attempt-0" / "rank-00000.log" if job.run else Path()
         assert log.read_text() == f"{task} in {job.run}/task-{task}\n"
+
+
+MEET = """
+import os, socket, time
+rank, ranks, at = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), os.environ["MASTER_ADDR"]
+me = f"{os.environ['SLURM_JOB_ID']}".encode()
+if rank == 0:
+    with socket.create_server(("", int(os.environ["MASTER_PORT"]))) as server:
+        for _ in range(ranks - 1):
+            other, _ = server.accept()
+            other.sendall(me)
+            assert other.recv(100) == me
+            other.close()
+    print("met on", os.environ["MASTER_PORT"], flush=True)
+else:
+    while True:
+        try:
+            with socket.create_connection((at, int(os.environ["MASTER_PORT"]))) as server:
+                found = server.recv(100)
+                server.sendall(me)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            break
+    assert found == me, f"met job {found} instead"
+"""
+
+
+def start_at_once(jobs: list[hpctools.Job]) -> None:
+    """Jobs that were submitted held, as nearly together as Slurm does it."""
+    subprocess.run(["scontrol", "release", ",".join(str(job.job_id) for job in jobs)], check=True)
+
+
+def test_two_jobs_of_torchrun_on_one_node_do_not_meet(
+    slurm_env: Mapping[str, str], torch_python: str, tmp_path: Path
+) -> None:
+    """Each would try the same port first: one is all that the site has, but for another one."""
+    settings: dict[str, Any] = {"nodelist": "n1", "gpus_per_node": 2, "time": "5", "runs_dir": str(tmp_path)}
+    settings |= {"sbatch_option": ["hold"], "set": {"site.ports": "21000-21001"}}
+    jobs = [hpctools.submit(str(EXAMPLE), "--steps=5", python=torch_python, **settings) for _ in range(2)]
+    start_at_once(jobs)
+    assert [job.wait() for job in jobs] == [0, 0], [job.logs() for job in jobs]
+
+
+@pytest.mark.slow
+def test_two_hundred_jobs_started_together_all_meet(slurm_env: Mapping[str, str], tmp_path: Path) -> None:
+    """Two ranks each, by srun, on nodes that are one machine: with as many ports as jobs."""
+    settings: dict[str, Any] = {"nodes": 1, "gpus_per_node": 0, "ranks_per_node": 2, "launcher": "srun"}
+    settings |= {"command": True, "time": "30", "runs_dir": str(tmp_path), "cpus_per_task": 1, "mem": "10M"}
+    settings |= {"sbatch_option": ["hold", "oversubscribe"], "set": {"site.ports": "22000-22199"}}
+    jobs = [hpctools.submit(sys.executable, "-c", MEET, **settings) for _ in range(200)]
+    start_at_once(jobs)
+    assert [job.wait() for job in jobs] == [0] * 200
+    ports = [job.logs(0).split()[-1] for job in jobs]
+    assert all(22000 <= int(port) < 22200 for port in ports)

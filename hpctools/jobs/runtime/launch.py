@@ -374,6 +374,23 @@ def listeners(root: int, signum: int, first_only: bool) -> list[int]:
     return found
 
 
+def descendants(root: int) -> list[int]:
+    """All processes below root, from the top."""
+    children, found = children_of_all(), [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found[1:]
+
+
+def adopt() -> None:
+    """Become the parent of all orphans below us, instead of init: so they can be found, and ended."""
+    with contextlib.suppress(Exception):  # no ctypes or no prctl: then Slurm alone looks for them
+        import ctypes
+
+        pr_set_child_subreaper = 36  # linux/prctl.h
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
 def send(pids: Sequence[int], signum: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -517,6 +534,7 @@ class Watched:
     def start(self, argv: Sequence[str], launcher: bool) -> int:
         """Start argv and return the descriptor of its output: of a launcher, whose ranks write to
         our own stdout by themselves, stderr; of a program both."""
+        adopt()
         for signum in PASSED_ON:
             signal.signal(signum, self.pass_on)
         signal.signal(signal.SIGCHLD, self.notice_end)
@@ -553,6 +571,7 @@ class Watched:
             elif self.notice_end():
                 break
             self.output.tick()
+            self.reap_adopted()
             if self.asked_s:
                 self.notice_failure()  # again: on NFS it may be seen late
             if self.kill_at_s and time.time() > self.kill_at_s:
@@ -569,6 +588,27 @@ class Watched:
         elif time.time() > self.orphan_s + ORPHAN_GRACE_S:
             self.deliver(signal.SIGKILL)
 
+    def reap_adopted(self) -> None:
+        """Let orphans go that have ended; our own child's status is left to be asked for."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is None or (self.child is not None and ended.si_pid == self.child.pid):
+                    return
+                os.waitpid(ended.si_pid, 0)
+
+    def end_rest(self) -> None:
+        """End what the program has left running. Slurm does it with proctrack/cgroup; with linuxproc, which
+        goes by parents, orphans would outlive the job."""
+        until_s = time.monotonic() + DRAIN_S
+        while "SLURM_JOB_ID" in os.environ and time.monotonic() < until_s:
+            rest = descendants(os.getpid())
+            if not rest:
+                return
+            send(rest, signal.SIGKILL)
+            time.sleep(0.05)
+            self.reap_adopted()
+
     def run(self, argv: Sequence[str], launcher: bool = False) -> int:
         """Run argv to its end, write its record and return its status, 128+signal for a signal."""
         self.record["started_s"] = time.time()
@@ -584,6 +624,7 @@ class Watched:
         else:
             self.follow(reading)
             code = self.code()
+            self.end_rest()
         self.output.end()
         return self.write_record(code)
 
@@ -705,6 +746,14 @@ class Launcher(Watched):
         self.is_heard = bool(self.told) and all(map(len, self.told.values()))
         return any(len(told) < self.ranks for told in self.told.values())
 
+    def end_rest(self) -> None:
+        """Where torchrun was killed, the wrappers of its ranks end them, gently first."""
+        until_s = time.monotonic() + ORPHAN_GRACE_S + DRAIN_S
+        while rank_wrappers(os.getpid()) and time.monotonic() < until_s:
+            self.reap_adopted()
+            time.sleep(0.1)
+        super().end_rest()
+
     def run(self, argv: Sequence[str], launcher: bool = True) -> int:
         """torchrun's status; where it was told to stop, 143 for SIGTERM as of any program: it says 1."""
         status = super().run(argv, launcher)
@@ -798,9 +847,8 @@ def start_ranks(launcher: str, ranks: int, address: str, port: int, options: Seq
 def name_rank(ranks: int, address: str, port: int) -> None:
     """What torchrun would tell a rank, from what srun tells a task."""
     named = {"RANK": number("SLURM_PROCID"), "WORLD_SIZE": number("SLURM_NTASKS", 1)}
-    named.update(
-        LOCAL_RANK=number("SLURM_LOCALID"), LOCAL_WORLD_SIZE=ranks, GROUP_RANK=number("SLURM_NODEID")
-    )
+    named.update(LOCAL_RANK=number("SLURM_LOCALID"), LOCAL_WORLD_SIZE=ranks)
+    named.update(GROUP_RANK=number("SLURM_NODEID"))
     os.environ.update({name: str(value) for name, value in named.items()})
     os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
 
@@ -961,6 +1009,8 @@ def finish(status: int) -> int:
 def local(launcher: str, ranks: int, options: Sequence[str]) -> int:
     """The same job on this machine, without Slurm."""
     os.environ["HPCTOOLS_ATTEMPT"] = "0"  # not that of a job that we may be in
+    for name in ("PROCID", "LOCALID", "NODEID", "NTASKS", "JOB_NUM_NODES", "CPUS_PER_TASK"):
+        os.environ.pop("SLURM_" + name, None)
     port, claim = reserve(20000, 10000, os.getpid())
     with claim:
         return finish(node(launcher, ranks, "127.0.0.1", port, options))

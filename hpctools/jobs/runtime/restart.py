@@ -370,6 +370,13 @@ def successor(job: dict[str, str], exclude: Sequence[str]) -> str | None:
     return found[1]
 
 
+def stay_ended() -> None:
+    """Keep Slurm from starting a job again that has been preempted once, at whichever attempt's end: 24.05
+    and newer do that, since the mark of a grace time outlives the requeue that we asked for."""
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+        slurm(["scontrol", "update", "JobId=" + os.environ.get("SLURM_JOB_ID", ""), "Requeue=0"])
+
+
 def left_out_before() -> bool:
     """Whether an earlier attempt's successor left a node out."""
     return any(
@@ -388,6 +395,7 @@ def end(status: int, limits: Limits) -> int:
     path = os.path.join(folder, "result.json")
     result = read(path)
     if result.get("state") not in ("checkpointed", "failed", "stopped"):
+        stay_ended()
         forget_secrets()
         return status
     job = this_job()
@@ -403,6 +411,7 @@ def end(status: int, limits: Limits) -> int:
         if made.reason:
             say(f"not started again: {made.reason}")
         if not made.by_slurm and result["state"] != "stopped":
+            stay_ended()
             forget_secrets()  # else Slurm may start the job again, which needs them
         return status
     say(f"to be started again: {made.reason}")
