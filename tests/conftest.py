@@ -14,12 +14,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hpctools import process
 from hpctools.errors import HpctoolsError
 from hpctools.sandbox import cluster, programs, releases, roots
 from hpctools.sandbox.daemons import Sandbox
 from hpctools.sandbox.spec import Spec
+
+# Examples may take as long as a busy machine needs, and are the same in every run.
+# --hypothesis-profile=default looks for new ones.
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
 
 HERE = Path(__file__).parent
 # The cluster of a test run in a root: the name of a sandbox that was started outside of it.

@@ -360,7 +360,6 @@ def test_a_job_in_python_tells_its_state_its_log_its_result_and_can_be_cancelled
 
 
 def test_the_doctor_finds_the_cluster_well(folder: Path) -> None:
-    found = {check["name"]: check for check in data("doctor")}
     well = (
         "Slurm's commands",
         "slurm.conf",
@@ -371,7 +370,14 @@ def test_the_doctor_finds_the_cluster_well(folder: Path) -> None:
         "GPUs",
         "run folders",
     )
-    assert {name: found[name]["verdict"] for name in well} == dict.fromkeys(well, "ok")
+    for _ in range(5):  # it gives each answer 12 s, which a busy machine may not keep to
+        found = {
+            check["name"]: check for check in json.loads(process.run(command("doctor", "--json")).stdout)
+        }
+        verdicts = {name: found[name]["verdict"] for name in well}
+        if verdicts == dict.fromkeys(well, "ok"):
+            break
+    assert verdicts == dict.fromkeys(well, "ok"), found
     assert all(check["advice"] for check in found.values() if check["verdict"] != "ok")
 
 
