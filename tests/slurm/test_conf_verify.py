@@ -256,6 +256,8 @@ def test_a_cluster_that_is_there_is_not_touched(
         jobs = cluster.command(sandbox, ["squeue", "--noheader", "--states=all", "--format=%i"]).check()
         return jobs, cluster.node_states(sandbox)
 
+    # The jobs of the tests before are gone.
+    assert processes.wait_until(lambda: set(cluster.node_states(sandbox).values()) == {"idle"}, 120), seen()
     before = seen()
     assert verify(site(tmp_path)).passed
     assert seen() == before
