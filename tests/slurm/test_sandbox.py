@@ -24,7 +24,7 @@ import psutil
 import pytest
 
 import hpctools as hpctools_package
-from hpctools.errors import InvalidInput, NotFound
+from hpctools.errors import HpctoolsError, InvalidInput, NotFound
 from hpctools.sandbox import cgroups, choice, cluster, faults, places, processes
 from hpctools.sandbox.daemons import Sandbox
 from hpctools.sandbox.places import Places
@@ -166,6 +166,8 @@ def test_a_dead_node_takes_its_job_along_and_heals(name: str) -> None:
     assert faults.fail(name, nodes=["n2"]) == ["n2"]
     assert processes.scan(belongs) == []
     assert cluster.status(name).state == "degraded"
+    with pytest.raises(HpctoolsError, match="slurmd-n2 has ended"):
+        cluster.wait_idle(cluster.load(name), quiet, timeout_s=600)
 
     def state() -> str:
         return cluster.command(sandbox, ["scontrol", "show", "job", "-o", job]).check()
