@@ -10,10 +10,11 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hpctools import process
 from hpctools.errors import HpctoolsError
@@ -21,12 +22,20 @@ from hpctools.sandbox import cluster, programs, releases, roots
 from hpctools.sandbox.daemons import Sandbox
 from hpctools.sandbox.spec import Spec
 
+# Examples may take as long as a busy machine needs, and are the same in every run.
+# --hypothesis-profile=default looks for new ones.
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
+
 HERE = Path(__file__).parent
 # The cluster of a test run in a root: the name of a sandbox that was started outside of it.
 GIVEN = "HPCTOOLS_TEST_SANDBOX"
 KEPT = ("HPCTOOLS_CORPUS", GIVEN, roots.INSIDE)
 # KillWait: how long a cancelled job may take to end; the default of 30 s is for real ones.
-CONF = ("KillWait=5",)
+# MinJobAge: how long ended jobs are known; many jobs take longer than the default of 5 minutes.
+CONF = ("KillWait=15", "MinJobAge=3600")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,21 +50,28 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     rows = [row for row in releases.known() if row["release"] == release]
     if release is None or (rows and rows[0]["suite"] is None):
         return None
-    try:
-        return in_root(release, config.getoption("--proctrack"), list(config.invocation_params.args))
-    except HpctoolsError as error:
-        print(f"left out: all tests on Slurm {release}: {error}", file=sys.stderr)
-        return 1 if os.environ.get("CI") else 0
-
-
-def in_root(release: str, proctrack: str, arguments: list[str]) -> int:
-    """pytest with arguments on a cluster of release, in its root; returns its exit status."""
 
     def say(text: str) -> None:
         print(f"Slurm {release}: {text}", file=sys.stderr)
 
-    root = roots.install(release, say)
-    roots.pip(root, roots.requirements("test"))
+    try:
+        root = roots.install(release, say)
+        roots.pip(root, roots.requirements("test"))
+    except HpctoolsError as error:
+        print(f"left out: all tests on Slurm {release}: {error}", file=sys.stderr)
+        return 1 if os.environ.get("CI") else 0
+    try:
+        proctrack = config.getoption("--proctrack")
+        return in_root(release, root, proctrack, list(config.invocation_params.args), say)
+    except HpctoolsError as error:
+        say(f"no cluster to test on: {error}")
+        return 1
+
+
+def in_root(
+    release: str, root: roots.Root, proctrack: str, arguments: list[str], say: Callable[[str], None]
+) -> int:
+    """pytest with arguments on a cluster of release, in its root; returns its exit status."""
     name = f"t{secrets.token_hex(4)}"
     at = next(index for index, word in enumerate(arguments) if word.startswith("--slurm"))
     own = arguments[:at] + arguments[at + (1 if "=" in arguments[at] else 2) :]

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hpctools.errors import CommandError
 from hpctools.jobs import clusters, queries, record, state, watch
@@ -105,9 +104,7 @@ def _listed(job: JobState, by_id: Mapping[str, list[Record]]) -> Listed:
         job = replace(job, gpus=ours.gpus_per_node * job.nodes)
     if not job.ended:
         return Listed(job, ours, None)
-    result = (
-        watch.last_result(Path(ours.run), job.array_task_id) if ours and job.state != "COMPLETED" else None
-    )
+    result = watch.result_of(ours, job) if job.state != "COMPLETED" else None
     if job.state == "FAILED" and job.exit_status is None and result is None:
         return Listed(job, ours, None)  # nobody told
     return Listed(job, ours, state.status_of(job, result.status if result else None))

@@ -165,11 +165,8 @@ def _with_exits(seen: Seen, rows: Sequence[AccountedJob]) -> Seen:
 
 
 def _part(seen: Seen, job: JobState, rows: Sequence[AccountedJob], expected: ExpectedStart | None) -> Part:
-    result, attempts = None, 0
-    if seen.record is not None:
-        folders = run_folder.attempts(Path(seen.record.run), job.array_task_id)
-        attempts = len(folders)
-        result = run_folder.result(folders[-1]) if folders else None
+    result = watch.result_of(seen.record, job)
+    attempts = len(run_folder.attempts(Path(seen.record.run), job.array_task_id)) if seen.record else 0
     log = log_of(seen, job)
     status = state.status_of(job, result.status if result else None) if job.ended else None
     told = result is not None and result.first_failure is not None

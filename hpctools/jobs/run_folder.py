@@ -140,6 +140,15 @@ def successor(run: Path, task: str | None = None) -> str | None:
     return None
 
 
+def is_earlier(attempt: Path, job_id: str, restarts: int | None) -> bool:
+    """Whether an attempt belongs to an earlier start of a job than the one after so many restarts."""
+    began = _read(attempt / "begin.json") or {}
+    count = str(began.get("restart_count"))
+    return (
+        restarts is not None and began.get("job_id") == job_id and count.isdecimal() and int(count) < restarts
+    )
+
+
 def has_ended(attempt: Path) -> bool:
     """Whether the batch script wrote its result: one stat, for those who look often."""
     return (attempt / "result.json").exists()

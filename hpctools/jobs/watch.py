@@ -197,11 +197,19 @@ def last_result(run: Path, task: str | None = None) -> Result | None:
     return run_folder.result(attempts[-1]) if attempts else None
 
 
-def result_of(seen: Seen, job: JobState) -> Result | None:
-    """What the run folder says of a job or task; None for jobs that are not ours."""
-    if seen.record is None:
+def result_of(ours: Record | None, job: JobState) -> Result | None:
+    """What the run folder says of a job or task; None for jobs that are not ours.
+
+    None, too, where the last start failed and left nothing: Slurm could not launch it, say. The newest
+    attempt is then that of an earlier start.
+    """
+    attempts = run_folder.attempts(Path(ours.run), job.array_task_id) if ours else ()
+    if not attempts:
         return None
-    return last_result(Path(seen.record.run), job.array_task_id)
+    failed = job.ended and job.state not in ("COMPLETED", "CANCELLED")
+    if failed and run_folder.is_earlier(attempts[-1], job.slurm_id, job.restarts):
+        return None
+    return run_folder.result(attempts[-1])
 
 
 def finished(seen: Seen, run: Run) -> Seen:
@@ -227,7 +235,7 @@ def with_exit(job: JobState, run: Run) -> JobState:
 def status_of(seen: Seen) -> int:
     """What `wait` ends with: 0, or of the first task in order that did not end well its status."""
     for job in seen.jobs:
-        result = result_of(seen, job)
+        result = result_of(seen.record, job)
         status = state.status_of(job, result.status if result else None)
         if status:
             return status

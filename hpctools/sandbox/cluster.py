@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,7 +59,7 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-def command(sandbox: Sandbox, argv: Sequence[str], *, timeout_s: float = 30) -> Completed:
+def command(sandbox: Sandbox, argv: Sequence[str], *, timeout_s: float = 120) -> Completed:
     """Run a command of Slurm's on the sandbox, as its controller's host sees the world."""
     words = [sandbox.program(argv[0]), *argv[1:]]
     done = process.run(sandbox.view().words(words), env=sandbox.command_env(os.environ), timeout_s=timeout_s)
@@ -191,7 +192,7 @@ def _start_network(sandbox: Sandbox, say: Say) -> None:
         _start_daemon(sandbox, name)
     pids = [sandbox.daemons[name].pid for name in names]
     own = os.readlink("/proc/self/ns/net")
-    if not processes.wait_until(lambda: own not in [os.readlink(f"/proc/{pid}/ns/net") for pid in pids], 5):
+    if not processes.wait_until(lambda: own not in [os.readlink(f"/proc/{pid}/ns/net") for pid in pids], 60):
         raise HpctoolsError("network namespaces could not be made")
     for words in namespaces.network_commands(pids[0], pids[1:]):
         process.run(words).check()
@@ -219,8 +220,11 @@ def node_states(sandbox: Sandbox) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines()) if done.status == 0 else {}
 
 
-def wait_idle(sandbox: Sandbox, say: Say, timeout_s: float = 60) -> None:
-    """Until no node is down, unknown or not responding. Raises HpctoolsError with states and logs."""
+def wait_idle(sandbox: Sandbox, say: Say, timeout_s: float = 180) -> None:
+    """Until no node is down, unknown or not responding. Raises HpctoolsError with states and logs, at
+    once when a daemon has ended.
+    """
+    begun_s = time.monotonic()
     sick: dict[str, str] = {}
 
     def well() -> bool:
@@ -230,18 +234,21 @@ def wait_idle(sandbox: Sandbox, say: Say, timeout_s: float = 60) -> None:
         sick.update({node: states.get(node, "unknown") for node in sandbox.spec.node_names})
         for node in [node for node, state in sick.items() if state in healthy]:
             del sick[node]
-        return not sick and all(sandbox.alive(daemon) for daemon in sandbox.daemons)
+        return not sick
 
-    if processes.wait_until(well, timeout_s):
+    def dead() -> list[str]:
+        return [daemon for daemon in sandbox.daemons if not sandbox.alive(daemon)]
+
+    if processes.wait_until(lambda: dead() or well(), timeout_s) and not dead():
         say(f"{sandbox.spec.nodes} nodes are idle")
         return
-    dead = [daemon for daemon in sandbox.daemons if not sandbox.alive(daemon)]
-    told = [f"{daemon} has ended:\n{daemons.tail(sandbox.places, daemon)}" for daemon in dead[:3]]
+    told = [f"{daemon} has ended:\n{daemons.tail(sandbox.places, daemon)}" for daemon in dead()[:3]]
     told += [
         f"{node} is {state}:\n{daemons.tail(sandbox.places, f'slurmd-{node}')}"
         for node, state in list(sick.items())[:3]
     ]
-    raise HpctoolsError("\n".join([f"the sandbox is not well after {timeout_s:.0f} s", *told]))
+    after = f"after {time.monotonic() - begun_s:.0f} s"
+    raise HpctoolsError("\n".join([f"the sandbox is not well {after}", *told]))
 
 
 def clean(name: str, record: dict[str, object] | None) -> None:

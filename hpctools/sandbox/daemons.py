@@ -201,7 +201,7 @@ def ready(sandbox: Sandbox, daemon: str) -> bool:
     return sandbox.spec.netns or not ports.free(sandbox.address, sandbox.ports[daemon])
 
 
-def wait_ready(sandbox: Sandbox, daemon: str, say: Callable[[str], None], timeout_s: float = 30) -> None:
+def wait_ready(sandbox: Sandbox, daemon: str, say: Callable[[str], None], timeout_s: float = 120) -> None:
     if not processes.wait_until(lambda: ready(sandbox, daemon), timeout_s):
         raise HpctoolsError(
             f"{daemon} did not answer within {timeout_s:.0f} s:\n{tail(sandbox.places, daemon)}"

@@ -116,7 +116,7 @@ def heal(name: str, say: Callable[[str], None]) -> list[str]:
 
 def _resume(sandbox: Sandbox) -> None:
     """Take nodes out of DOWN, when slurmctld has seen them there; ReturnToService does the rest."""
-    processes.wait_until(lambda: cluster.node_states(sandbox), 30)
+    processes.wait_until(lambda: cluster.node_states(sandbox), 120)
     down = [
         node for node, state in cluster.node_states(sandbox).items() if "down" in state or "drain" in state
     ]

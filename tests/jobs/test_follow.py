@@ -142,7 +142,7 @@ def test_one_question_is_asked_at_a_time_and_its_error_comes_where_the_answer_is
     answers: list[int | SlurmUnavailable] = [1, SlurmUnavailable(["squeue"], 1, "away")]
 
     def ask() -> int:
-        gate.wait(5)
+        gate.wait(60)
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -165,11 +165,11 @@ def test_one_question_is_asked_at_a_time_and_its_error_comes_where_the_answer_is
 
 
 def _until(true: object) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if true():  # type: ignore[operator]
             return
         time.sleep(0.01)
-    raise AssertionError("nothing happened within 5 s")
+    raise AssertionError("nothing happened within a minute")
 
 
 def test_slurm_is_asked_at_once_then_ever_less_often_and_at_once_again_when_something_happened() -> None:

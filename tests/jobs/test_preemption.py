@@ -27,7 +27,9 @@ def ranks(folder: Path, code: str, **env: str) -> subprocess.CompletedProcess[st
     (folder / "attempt-0").mkdir(exist_ok=True)
     given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "python"), "HPCTOOLS_RUN": str(folder)}
     words = [sys.executable, "-S", "-c", code]  # -S: no site-packages
-    return subprocess.run(words, env={**given, **env}, capture_output=True, text=True, timeout=30, cwd=folder)
+    return subprocess.run(
+        words, env={**given, **env}, capture_output=True, text=True, timeout=120, cwd=folder
+    )
 
 
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM"])
@@ -56,7 +58,7 @@ def test_functions_of_atexit_run_when_it_leaves(tmp_path: Path) -> None:
 
 
 def test_the_run_folder_learns_of_a_checkpoint_and_of_the_longest_one(tmp_path: Path) -> None:
-    code = "\nimport time\nfor step, s in ((10, 0.2), (20, 0)):\n with w.saving(step):\n  time.sleep(s)\n"
+    code = "\nimport time\nfor step, s in ((10, 1), (20, 0)):\n with w.saving(step):\n  time.sleep(s)\n"
     ranks(tmp_path, HEAD + code, RANK="3")
     mark = json.loads((tmp_path / "attempt-0" / "checkpoint-00003.json").read_text())
     assert (mark["rank"], mark["step"]) == (3, 20)

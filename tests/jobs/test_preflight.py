@@ -178,7 +178,7 @@ def test_the_head_is_a_clock_and_a_notice_board_until_nobody_reads(tmp_path: Pat
     preflight.ask(host, int(port), "put store 7")
     assert preflight.ask(host, int(port), "get store") == "7"
     process.stdout.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert preflight.reach(["127.0.0.1"], int(port))[1][0]["verdict"] == BAD
 
 

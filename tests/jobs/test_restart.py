@@ -114,7 +114,7 @@ def run(tmp_path: Path) -> Path:
 def begin(run: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     given = [sys.executable, "-I", "-S", str(run / "restart.py"), "begin", *words]
     return subprocess.run(
-        given, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, timeout=30
+        given, env={"PATH": os.environ["PATH"], **env}, capture_output=True, text=True, timeout=120
     )
 
 

@@ -89,6 +89,27 @@ def test_without_accounting_the_run_folder_tells_how_a_forgotten_job_ended(tmp_p
     assert (states(seen), seen.jobs[0].source, watch.status_of(seen)) == (["FAILED"], "record", 9)
 
 
+@pytest.mark.parametrize(
+    ("restart_count", "job_id", "status"),
+    [("0", "failed", 7), ("1", "failed", 9), ("0", "another", 9)],
+    ids=["an earlier start's result", "its own", "a predecessor's count"],
+)
+def test_a_start_that_left_nothing_does_not_end_as_the_one_before(
+    tmp_path: Path, restart_count: str, job_id: str, status: int
+) -> None:
+    number = replay.number("failed")
+    mine = made(tmp_path, number)
+    attempt = Path(mine.run, "attempt-0")
+    attempt.mkdir()
+    began = {"job_id": number if job_id == "failed" else "1", "restart_count": restart_count}
+    (attempt / "begin.json").write_text(json.dumps(began))
+    (attempt / "result.json").write_text(json.dumps({"status": 9, "first_failure": None, "ended_s": 1.0}))
+    run = Replay(changes=[{number: {"STDOUT": mine.token, "RESTART_COUNT": "1"}}])
+    seen = watch.finished(watch.look(Named(number, number, (mine,)), run), run)
+    assert watch.status_of(seen) == status
+    assert report.report(seen, run).status == status
+
+
 def test_while_slurmctld_is_away_a_job_without_a_result_is_not_called_ended(tmp_path: Path) -> None:
     mine = made(tmp_path, "99999")
     run = Replay(accounting=False, away={"squeue": 1})

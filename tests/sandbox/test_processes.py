@@ -13,10 +13,15 @@ import pytest
 from hpctools.sandbox import processes
 from hpctools.sandbox.processes import DAEMON, MARK, Identity, Seen
 
+# The mark of these tests alone: others may run on this machine.
+OURS = f"/sandbox-of-{os.getpid()}"
+
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "60"], env={MARK: "/a", "SLURM_CONF": "/a/slurm.conf"}, cwd="/") as child:
+    with subprocess.Popen(
+        ["sleep", "600"], env={MARK: OURS, "SLURM_CONF": f"{OURS}/slurm.conf"}, cwd="/"
+    ) as child:
         yield child
         child.kill()
 
@@ -26,7 +31,7 @@ def test_a_process_is_alive_until_it_ends(sleeper: subprocess.Popen[bytes]) -> N
     assert identity is not None
     assert identity.alive()
     sleeper.kill()
-    assert processes.wait_gone([identity], 5)  # though nobody has waited for it: a zombie is gone
+    assert processes.wait_gone([identity], 60)  # though nobody has waited for it: a zombie is gone
 
 
 def test_another_process_with_the_same_pid_is_not_ended(sleeper: subprocess.Popen[bytes]) -> None:
@@ -41,14 +46,14 @@ def test_a_frozen_process_is_ended(sleeper: subprocess.Popen[bytes]) -> None:
     identity = processes.identify(sleeper.pid)
     assert identity is not None
     os.kill(sleeper.pid, signal.SIGSTOP)
-    processes.end([identity], grace_s=5)
+    processes.end([identity], grace_s=60)
     assert sleeper.wait() == -signal.SIGTERM
 
 
 def test_daemons_are_found_by_their_mark(sleeper: subprocess.Popen[bytes]) -> None:
-    found = processes.scan(processes.of_sandbox("/a", "/a/slurm.conf", "/log", ()))
+    found = processes.scan(processes.of_sandbox(OURS, f"{OURS}/slurm.conf", "/log", ()))
     assert [identity.pid for identity in found] == [sleeper.pid]
-    assert processes.scan(processes.of_sandbox("/b", "/b/slurm.conf", "/log", ())) == []
+    assert processes.scan(processes.of_sandbox(f"{OURS}b", f"{OURS}b/slurm.conf", "/log", ())) == []
 
 
 TASK = {"SLURM_CONF": "/etc/s.conf", "SLURM_JOB_ID": "1", "SLURMD_NODENAME": "n1"}
@@ -81,11 +86,11 @@ def test_a_nodes_processes_are_its_own_only() -> None:
 
 
 def test_children_without_the_mark_are_found_too() -> None:
-    code = "import subprocess, sys; subprocess.run(['sleep', '60'], env={})"
-    with subprocess.Popen([sys.executable, "-c", code], env={MARK: "/c"}) as parent:
+    code = "import subprocess, sys; subprocess.run(['sleep', '600'], env={})"
+    with subprocess.Popen([sys.executable, "-c", code], env={MARK: OURS}) as parent:
         try:
-            belongs = processes.of_sandbox("/c", "/c/slurm.conf", "/log", ())
-            assert processes.wait_until(lambda: len(processes.scan(belongs)) == 2, 10)
+            belongs = processes.of_sandbox(OURS, f"{OURS}/slurm.conf", "/log", ())
+            assert processes.wait_until(lambda: len(processes.scan(belongs)) == 2, 60)
             found = processes.scan(belongs)
             processes.kill(found)
             assert processes.scan(belongs) == []

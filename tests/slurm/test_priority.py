@@ -142,7 +142,7 @@ def test_terms_equal_sprio_and_the_first_starts_first(site: Site) -> None:
     def running() -> bool:
         return site.run("squeue", "--noheader", "--format=%T").strip() == "RUNNING"
 
-    assert processes.wait_until(running, 30)
+    assert processes.wait_until(running, 120)
     # Of jobs that differ in size alone the larger one is first, or the smaller one.
     jobs = JOBS if site.choices.priority.favor == "large" else (JOBS[1], JOBS[0], *JOBS[2:])
     texts = {site.submit(words): text for words, text in jobs}
@@ -152,7 +152,7 @@ def test_terms_equal_sprio_and_the_first_starts_first(site: Site) -> None:
         told = site.factors()
         return len(told) == len(texts) and len({one["%f"] for one in told.values()}) > 1
 
-    assert processes.wait_until(ranked, 100), site.factors()
+    assert processes.wait_until(ranked, 240), site.factors()
     told = site.factors()
     made = {job: site.explained(text, told[job]) for job, text in texts.items()}
     for job, one in made.items():
@@ -169,6 +169,12 @@ def test_terms_equal_sprio_and_the_first_starts_first(site: Site) -> None:
     def ended() -> bool:
         return not site.run("squeue", "--noheader").strip()
 
-    assert processes.wait_until(ended, 120)
-    said = site.run("sacct", "-XnP", f"--jobs={','.join(texts)}", "--format=start,jobid")
-    assert [line.split("|")[1] for line in sorted(said.splitlines())] == order
+    assert processes.wait_until(ended, 300)
+
+    def accounted() -> list[list[str]]:
+        said = site.run("sacct", "-XnP", f"--jobs={','.join(texts)}", "--format=start,jobid,state")
+        return sorted(line.split("|") for line in said.splitlines())
+
+    # slurmdbd may hear of the last ones a moment later.
+    assert processes.wait_until(lambda: [row[2] for row in accounted()] == ["COMPLETED"] * len(texts), 60)
+    assert [row[1] for row in accounted()] == order

@@ -89,7 +89,7 @@ def test_an_install_that_was_killed_leaves_nothing_and_goes_on(
     words = [sys.executable, "-m", "hpctools", "sandbox", "install", "--slurm", "24.11"]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as install:
         partial = roots.home() / "24.11" / "partial"
-        assert processes.wait_until(lambda: (partial / "debootstrap").exists(), 60)
+        assert processes.wait_until(lambda: (partial / "debootstrap").exists(), 180)
         time.sleep(1)
         install.kill()
     assert str(cache) not in Path("/proc/self/mounts").read_text()

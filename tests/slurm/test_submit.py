@@ -63,7 +63,7 @@ def details(job_id: str) -> dict[str, str]:
     return scontrol.parse_job(text)
 
 
-def ended(job_id: str, within_s: float = 60) -> dict[str, str]:
+def ended(job_id: str, within_s: float = 300) -> dict[str, str]:
     """scontrol's fields of a job that has ended."""
     deadline = time.monotonic() + within_s
     while (found := details(job_id))["JobState"] in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):

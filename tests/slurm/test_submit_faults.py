@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hpctools import process
 from hpctools.errors import HpctoolsError, NotFound
 from hpctools.jobs import record, request, submission
 from hpctools.process import Completed
-from hpctools.sandbox import cluster, faults
+from hpctools.sandbox import cluster, faults, processes
 from hpctools.sandbox.daemons import Sandbox
 from hpctools.sandbox.spec import Spec
 
@@ -34,25 +33,31 @@ def own(slurm_programs: None, state_home: Path) -> Iterator[Sandbox]:
 
 
 class Trouble:
-    """Runs programs; just before sbatch, slurmctld is hit, and later it is healed."""
+    """Runs programs; just before sbatch, slurmctld is hit, and it is healed when may_heal is set: by the
+    test, or a second later, or when sbatch has given up."""
 
-    def __init__(self, sandbox: Sandbox, env: Mapping[str, str], *, freeze: bool, heal_s: float) -> None:
-        self.name, self.env = sandbox.spec.name, env
-        self.freeze, self.heal_s = freeze, heal_s
+    def __init__(self, sandbox: Sandbox, *, freeze: bool = True, heal: str = "") -> None:
+        self.name, self.freeze, self.when = sandbox.spec.name, freeze, heal
+        self.port = sandbox.ports["slurmctld"]
         self.submissions = 0
+        self.may_heal = threading.Event()
         self.thread: threading.Thread | None = None
 
     def __call__(self, argv: Sequence[str], **options: Any) -> Completed:
-        if argv[0] == "sbatch":
-            self.submissions += 1
-            if self.thread is None:
-                faults.fail(self.name, parts=["ctld"], freeze=self.freeze)
-                self.thread = threading.Thread(target=self.heal)
-                self.thread.start()
-        return process.run(argv, **options)
+        if argv[0] != "sbatch":
+            return process.run(argv, **options)
+        self.submissions += 1
+        if self.thread is None:
+            faults.fail(self.name, parts=["ctld"], freeze=self.freeze)
+            self.thread = threading.Thread(target=self.heal)
+            self.thread.start()
+        done = process.run(argv, **options)
+        if self.when == "given up":
+            self.may_heal.set()
+        return done
 
     def heal(self) -> None:
-        time.sleep(self.heal_s)
+        self.may_heal.wait(1 if self.when == "soon" else 120)
         faults.heal(self.name, lambda text: None)
 
 
@@ -76,36 +81,37 @@ def jobs() -> list[str]:
     return [Path(line.strip()).parent.name for line in done.check().splitlines()]
 
 
-def submit(folder: Path, run: Any, said: list[str], retry_s: int = 30) -> record.Record:
+def submit(folder: Path, run: Any, said: list[str], retry_s: int = 120) -> record.Record:
     values = {"retry_for": retry_s, "sbatch_option": ["hold"]}
     plan = submission.plan(request.gather("train.py", [], values, cwd=str(folder)), say=said.append)
     return submission.submit(plan, run, said.append)
 
 
-@pytest.mark.parametrize("heal_s", [1.0, 6.0], ids=["answered late", "given up by sbatch"])
+@pytest.mark.parametrize("heal", ["soon", "given up"])
 def test_a_frozen_slurmctld_gets_one_job_and_we_its_id(
-    own: Sandbox, env: Mapping[str, str], tmp_path: Path, heal_s: float
+    own: Sandbox, env: Mapping[str, str], tmp_path: Path, heal: str
 ) -> None:
     """The request lies in slurmctld's socket: it becomes a job although sbatch says that it timed out."""
-    run, said = Trouble(own, env, freeze=True, heal_s=heal_s), list[str]()
+    run, said = Trouble(own, heal=heal), list[str]()
     entry = submit(tmp_path, run, said)
     assert jobs().count(Path(entry.run).name) == 1
     assert records(tmp_path) == [entry]
     assert entry.state == "submitted"
     assert run.submissions == 1
-    assert bool(said) == (heal_s > 3)
+    assert said or heal == "soon"
     process.run(["scancel", str(entry.job_id)])
 
 
 def test_while_it_stays_frozen_it_cannot_be_told_and_later_it_is(
     own: Sandbox, env: Mapping[str, str], tmp_path: Path
 ) -> None:
-    run, said = Trouble(own, env, freeze=True, heal_s=14.0), list[str]()
+    run = Trouble(own)
     with pytest.raises(HpctoolsError, match="do not submit it again"):
-        submit(tmp_path, run, said, retry_s=1)
+        submit(tmp_path, run, [], retry_s=1)
     (entry,) = records(tmp_path)
     assert entry.state == "unknown"
     assert run.thread
+    run.may_heal.set()
     run.thread.join()
     found = record.resolve(entry, process.run)
     assert found.state == "submitted"
@@ -117,8 +123,7 @@ def test_while_it_stays_frozen_it_cannot_be_told_and_later_it_is(
 def test_a_killed_slurmctld_gets_the_job_once_it_is_back(
     own: Sandbox, env: Mapping[str, str], tmp_path: Path
 ) -> None:
-    run, said = Trouble(own, env, freeze=False, heal_s=2.0), list[str]()
-    entry = submit(tmp_path, run, said)
+    entry = submit(tmp_path, Trouble(own, freeze=False, heal="soon"), [])
     assert jobs().count(Path(entry.run).name) == 1
     process.run(["scancel", str(entry.job_id)])
 
@@ -130,14 +135,20 @@ def test_a_request_that_dies_with_slurmctld_is_told_to_be_lost(
 
     class Lost(Trouble):
         def heal(self) -> None:
-            time.sleep(1)
+            assert processes.wait_until(self.has_request, 120)
             # Whoever healed it before has started another one than own remembers.
             os.kill(cluster.load(self.name).daemons["slurmctld"].pid, signal.SIGKILL)
             super().heal()
 
-    run, said = Lost(own, env, freeze=True, heal_s=1.0), list[str]()
+        def has_request(self) -> bool:
+            """Whether bytes wait in a connection to slurmctld (proc(5), /proc/net/tcp)."""
+            rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            ports = [row[4].split(":")[1] for row in rows if row[1].endswith(f":{self.port:04X}")]
+            return any(int(waiting, 16) for waiting in ports)
+
+    run = Lost(own, heal="soon")
     with pytest.raises(NotFound, match="it has no such job: nothing was submitted"):
-        submit(tmp_path, run, said)
+        submit(tmp_path, run, [])
     assert run.submissions == 1
     assert records(tmp_path) == []
     assert not (tmp_path / "runs").exists()

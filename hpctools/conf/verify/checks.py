@@ -18,8 +18,8 @@ from hpctools.slurm import hostlist, scontrol, tres
 from hpctools.slurm.scontrol import Node, Partition
 from hpctools.slurm.tres import Gres
 
-REGISTRATION_S = 30.0
-CANARY_S = 20.0
+REGISTRATION_S = 90.0
+CANARY_S = 60.0
 # States in which a node takes no job although it is there (slurm.conf(5), sinfo(1)).
 _SICK = frozenset("DOWN DRAIN DRAINED DRAINING FAIL FAILING INVAL INVALID_REG UNKNOWN NOT_RESPONDING".split())
 # slurmd -G (gres.c: _print_gres_conf).

@@ -114,7 +114,7 @@ def xid(number: int, age_s: float) -> str:
 
 
 def gone(process: subprocess.Popen[bytes]) -> bool:
-    return process.wait(timeout=10) == -9
+    return process.wait(timeout=60) == -9
 
 
 @pytest.mark.parametrize("script", ["prolog.sh", "epilog.sh", "health-check.sh"])
