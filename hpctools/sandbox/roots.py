@@ -23,6 +23,9 @@ from hpctools.sandbox.namespaces import View
 # Release -> the suite that has it. What is native here comes from the machine's own packages.
 SUITES = {"24.11": "trixie", "26.05": "forky"}
 PACKAGES = "slurm-wlm,slurmdbd,munge,python3,python3-venv,tzdata,ca-certificates"
+# What a release's root has beside, from a newer suite that ranks below its own: Apptainer is in no
+# release of Debian. debootstrap and fakeroot are for `apptainer build`.
+ADDED = {"26.05": ("sid", ("apptainer", "debootstrap", "fakeroot"))}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SCRIPTS = Path("/usr/share/debootstrap")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,6 +35,11 @@ INSIDE = "HPCTOOLS_SLURM_ROOT"
 _OWN = frozenset("bin boot etc lib lib32 lib64 libx32 lost+found run sbin usr var".split())
 # What the network needs to be reached as from the machine itself.
 _NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs", "/etc/pip.conf")
+
+# Mounts and processes end with the program that is run in these, however it ends.
+_OWN_NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+# As debootstrap: signatures are checked, the age of a suite's list is not.
+_APT = ("apt-get", "-q", "-y", "-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Check-Date=false")
 
 Say = Callable[[str], None]
 
@@ -128,6 +136,7 @@ def install(release: str, say: Say) -> Root:
     with files.locked(folder / ".lock"):
         _clean(folder)
         root = find(release) or _make(release, folder, say)
+        _add(root, folder, say)
         _make_venv(root, say)
     return root
 
@@ -143,9 +152,7 @@ def _make(release: str, folder: Path, say: Say) -> Root:
     cache.mkdir(exist_ok=True)
     shutil.rmtree(folder / "root", ignore_errors=True)
     options = [f"--keyring={KEYRING}", f"--cache-dir={cache}", "--variant=minbase", f"--include={PACKAGES}"]
-    # Namespaces of its own: its mounts and processes end with it, however it ends.
-    own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    words = [*own, "debootstrap", *options, suite, str(partial)]
+    words = [*_OWN_NAMESPACES, "debootstrap", *options, suite, str(partial)]
     environ = {**os.environ, "DEBOOTSTRAP_DIR": str(_scripts(folder, suite)), processes.MARK: str(folder)}
     with (folder / "log").open("w") as log:
         for line in process.lines(words, env=environ):
@@ -159,6 +166,32 @@ def _make(release: str, folder: Path, say: Say) -> Root:
     shutil.rmtree(cache)
     say(f"Slurm {root.exact} of {suite} is installed: signed by Debian, whatever the age of its list")
     return root
+
+
+def _add(root: Root, folder: Path, say: Say) -> None:
+    """Install what the root's release has beside its suite, or finish that; done once for a list."""
+    if root.release not in ADDED:
+        return
+    suite, names = ADDED[root.release]
+    wanted, stamp, apt = f"{suite} {' '.join(names)}\n", folder / "added", root.folder / "etc" / "apt"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say(f"installing {names[0]} of {suite}")
+    # debootstrap has written where it found the root's own suite.
+    lines = (apt / "sources.list").read_text().splitlines()
+    sources = [line.replace(f" {root.suite} ", f" {suite} ") for line in lines if line.startswith("deb ")]
+    files.write(apt / "sources.list.d" / f"{suite}.list", "\n".join(sources) + "\n")
+    pin = f"Package: *\nPin: release n={suite}\nPin-Priority: 100\n"
+    files.write(apt / "preferences.d" / suite, pin)
+    install = [*_APT, "install", "--no-install-recommends", *names]
+    # First what an interrupted one has left half done.
+    commands = [["dpkg", "--configure", "-a"], [*_APT, "update"], install, ["apt-get", "clean"]]
+    environ = env(root, {**os.environ, "DEBIAN_FRONTEND": "noninteractive", processes.MARK: str(folder)})
+    with (folder / "log").open("a") as log:
+        for words in commands:
+            for line in process.lines([*_OWN_NAMESPACES, *view(root).words(words)], env=environ):
+                log.write(line + "\n")
+    files.write(stamp, wanted)
 
 
 _TOLD = ("Retrieving InRelease", "Checking Release", "Valid Release", "Base system")

@@ -56,6 +56,8 @@ def test_a_release_runs_beside_the_native_one(other: Sandbox, sandbox: Sandbox) 
         other, ["python3", "-c", f"import sys, hpctools; print(sys.version.split()[0]); open({__file__!r})"]
     )
     assert inside.check().strip() == roots.existing(str(other.spec.slurm)).python
+    for program in roots.ADDED.get(str(other.spec.slurm), ("", ()))[1][:1]:
+        assert program in cluster.command(other, [program, "--version"]).check()
 
 
 def test_commands_from_outside_are_sent_inside(other: Sandbox) -> None:
