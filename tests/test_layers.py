@@ -18,7 +18,7 @@ LAYERS = (
     ("hpctools.errors", "hpctools.preemption"),
     ("hpctools.process", "hpctools.files"),  # the doors to effects
     ("hpctools.slurm",),
-    ("hpctools.inventory", "hpctools.native"),
+    ("hpctools.images", "hpctools.inventory", "hpctools.native"),
     ("hpctools.conf", "hpctools.jobs", "hpctools.usage"),
     ("hpctools.doctor", "hpctools.executor", "hpctools.sandbox"),
     ("hpctools.conf.verify",),  # boots a configuration in a sandbox
