@@ -33,12 +33,18 @@ def write(path: Path, text: str | bytes, mode: int = 0o644, owner: tuple[int, in
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on path (made if missing); waits for who holds it.
+def locked(path: Path, *, wait: bool = True, mode: int = 0o600) -> Iterator[None]:
+    """Hold an exclusive lock on path (made with mode if missing); waits for who holds it.
 
     Raises BlockingIOError where somebody holds it and wait is False.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # Without O_CREAT: the kernel may refuse that for a file of somebody else's (fs.protected_regular).
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, mode)  # whatever the umask
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
