@@ -6,7 +6,7 @@ of "no". What a setting means is said by its reader, not by YAML.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +22,14 @@ _DEEPEST = 20
 
 @dataclass(frozen=True)
 class Entry:
-    """A value and the line that it stands in, from 1: text, nothing (None), or further entries."""
+    """A value and the line that it stands in, from 1: text, nothing (None), or further entries.
+
+    items: the texts of a list, whose value is None; None where it is no list.
+    """
 
     value: str | None | Mapping[str, Entry]
     line: int
+    items: tuple[str, ...] | None = None
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -33,10 +37,11 @@ class Entry:
         return self.value if isinstance(self.value, Mapping) else {}
 
 
-def read(path: Path, problems: list[Problem]) -> Mapping[str, Entry]:
+def read(path: Path, problems: list[Problem], lists: Collection[str] = ()) -> Mapping[str, Entry]:
     """The entries of a YAML file; what is wrong with it is added to problems.
 
-    Keys are told apart without regard to - and _: both become _.
+    Keys are told apart without regard to - and _: both become _. lists: the keys at whose second level
+    lists of texts may stand; elsewhere they are problems.
     """
     import yaml
 
@@ -58,7 +63,7 @@ def read(path: Path, problems: list[Problem]) -> Mapping[str, Entry]:
         return {}
     if root is None:
         return {}
-    entry = _entry(root, path, problems, 0)
+    entry = _entry(root, path, problems, 0, lists)
     if not isinstance(entry.value, Mapping):
         problems.append(Problem(f"{path}:{entry.line}", "is no map of settings", "nodes: 4"))
     return entry.entries
@@ -70,14 +75,18 @@ def _syntax(path: Path, error: Exception) -> Problem:
     return Problem(f"{path}:{mark.line + 1}" if mark else str(path), f"is not YAML: {what}")
 
 
-def _entry(node: Node, path: Path, problems: list[Problem], depth: int) -> Entry:
-    from yaml.nodes import MappingNode, ScalarNode
+def _entry(node: Node, path: Path, problems: list[Problem], depth: int, lists: Collection[str] = ()) -> Entry:
+    from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
     line = node.start_mark.line + 1
     if isinstance(node, ScalarNode):
         # "" in quotes is text, an empty place or ~ is nothing.
         nothing = node.tag == "tag:yaml.org,2002:null"
         return Entry(None if nothing else str(node.value), line)
+    if isinstance(node, SequenceNode) and depth == 2 and lists:
+        texts = tuple(str(one.value) for one in node.value if isinstance(one, ScalarNode))
+        if len(texts) == len(node.value):
+            return Entry(None, line, texts)
     if not isinstance(node, MappingNode) or depth > _DEEPEST:
         what = "is nested too deeply" if depth > _DEEPEST else "is a list; text is expected"
         problems.append(Problem(f"{path}:{line}", what))
@@ -94,6 +103,6 @@ def _entry(node: Node, path: Path, problems: list[Problem], depth: int) -> Entry
             message = f"{key_node.value} stands here again; the first is in line {found[key].line}"
             problems.append(Problem(f"{path}:{key_line}", message))
             continue
-        entry = _entry(value_node, path, problems, depth + 1)
-        found[key] = Entry(entry.value, key_line if entry.value is None else entry.line)
+        entry = _entry(value_node, path, problems, depth + 1, lists if depth or key in lists else ())
+        found[key] = Entry(entry.value, key_line if entry.value is None else entry.line, entry.items)
     return Entry(found, line)

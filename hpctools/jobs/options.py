@@ -75,9 +75,23 @@ OPTIONS: tuple[Option, ...] = (
         "python",
         WHAT,
         "Interpreter of the job. Default: the active virtual or conda environment's, else the one that "
-        "runs hpctools.",
+        "runs hpctools; in an image its python3.",
         metavar="FILE",
         read=readers.path,
+    ),
+    Option(
+        "image",
+        WHAT,
+        "Image that the ranks run in: x.sif, docker://..., oras://... or a name of the site.",
+        metavar="IMAGE",
+        read=readers.word,
+    ),
+    Option(
+        "bind",
+        WHAT,
+        "A folder that the image is to see beside the job's own and the site's. Repeatable.",
+        metavar="HOST[:IMAGE[:ro]]",
+        many=True,
     ),
     Option(
         "ranks-per-node",
@@ -367,6 +381,7 @@ BY_NAME: Mapping[str, Option] = MappingProxyType({option.name: option for option
 ENTRY_NAMES: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "env": readers.variable_name,
+        "bind": readers.word,
         "secret": readers.variable_name,
         "set": readers.dotted_name,
         "sbatch-option": readers.sbatch_name,

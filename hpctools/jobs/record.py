@@ -34,7 +34,8 @@ class Record:
     token: the job's StdOut as it was given to Slurm, absolute, with Slurm's patterns (%A_%a in
     arrays, %% for a percent sign). run: the run folder. state: one of STATES; "submitting" and
     "unknown" may have a job, see resolve; "refused" never will have one. cluster: ClusterName.
-    Times are seconds since 1970. nodes and gpus_per_node: what was asked for.
+    Times are seconds since 1970. nodes and gpus_per_node: what was asked for. image: what the ranks run
+    in, with its runtime, file and digest.
     """
 
     token: str
@@ -50,6 +51,7 @@ class Record:
     nodes: int = 1
     gpus_per_node: int = 0
     array: str | None = None
+    image: Mapping[str, str | None] | None = None
 
     @property
     def settled(self) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import directives, exported, fabric
+from hpctools.jobs import containers, contained, directives, exported, fabric
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -70,11 +70,24 @@ def _values(spec: JobSpec, resources: Resources, site: Site, run: str) -> dict[s
         "preflight": Text(preflight(spec, resources, site)),
         "run": run,
         "python": spec.python,
+        "container": Text(contained.lines(spec, site.containers, resources, run, quote)),
+        "interpreter": Text(_interpreter(spec)),
+        "preflight_interpreter": Text(_interpreter(spec, preflight=True)),
         "ranks_per_node": resources.ranks,
         "port_base": site.ports[0],
         "port_count": site.ports[1] - site.ports[0] + 1,
         **{name: spec.settings.number(name.replace("_", "-")) or 0 for name in RESTART},
     }
+
+
+def _interpreter(spec: JobSpec, *, preflight: bool = False) -> str:
+    """The Python that runs on the nodes. Pyxis would unpack the image a second time for the preflight,
+    which takes longer than that may.
+    """
+    container = spec.container
+    if container is None or (preflight and container.runtime == containers.PYXIS):
+        return '"$_python"'
+    return '"${_container[@]}"'
 
 
 def _folder(spec: JobSpec) -> Path | None:

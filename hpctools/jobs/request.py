@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import settings, site, spec
+from hpctools.jobs import containers, settings, site, spec
 from hpctools.jobs.settings import Layer, Settings
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -58,6 +58,7 @@ def gather(
     changes = {name: text or "" for name, text in merged.entries("set").items()}
     chosen = site.change(chosen, changes, problems)
     job = spec.build(target, args, merged, cwd, environ, problems)
+    job = replace(job, container=containers.of(merged, chosen.containers, cwd, problems))
     if environ.get("SLURM_CLUSTERS") or environ.get("SBATCH_CLUSTERS"):
         hint = "unset it, and name the cluster by SLURM_CONF"
         problems.append(Problem("$SLURM_CLUSTERS", "jobs for another cluster cannot be submitted yet", hint))

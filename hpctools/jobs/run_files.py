@@ -4,6 +4,7 @@ job.sbatch   what is submitted        job.json    every setting, with where it c
 launch.py    what runs in the job     argv.json   the words that every rank executes
 restart.py   whether it starts again  python/     hpctools.preemption, for ranks without hpctools
 preflight.py looks at the nodes first, with --preflight
+contain.py   goes into the image, with --image
 secrets.json variables that stand nowhere else, while the job lives
 """
 
@@ -34,6 +35,7 @@ COPIED: Mapping[str, Path] = MappingProxyType(
     }
 )
 PREFLIGHT = LAUNCH.with_name("preflight.py")
+CONTAIN = LAUNCH.with_name("contain.py")
 # Stands for what is chosen at submission: the moment and six random digits.
 EXAMPLE = "YYYYMMDDThhmmssZ-xxxxxx"
 
@@ -68,6 +70,8 @@ def make(
         "argv.json": _json(spec.argv),
         **{name: source.read_bytes() for name, source in COPIED.items()},
     }
+    if spec.container:
+        contents[CONTAIN.name] = CONTAIN.read_bytes()
     if submitted:
         if spec.secrets:
             contents[secrets.FILE] = _json(dict(spec.secrets))
@@ -92,7 +96,7 @@ def remove(entry: Record) -> None:
 
     Only what make put there: if anything else has appeared it is kept.
     """
-    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", *COPIED, PREFLIGHT.name):
+    for name in (SCRIPT, secrets.FILE, "job.json", "argv.json", *COPIED, PREFLIGHT.name, CONTAIN.name):
         Path(entry.run, name).unlink(missing_ok=True)
     try:
         os.rmdir(os.path.join(entry.run, "python", "hpctools"))
@@ -120,6 +124,7 @@ def new_record(request: Request, resources: Resources, run: str, environ: Mappin
         nodes=spec.nodes,
         gpus_per_node=resources.gpus,
         array=spec.settings.text("array"),
+        image=spec.container.described() if spec.container else None,
     )
 
 
@@ -144,6 +149,7 @@ def _resolved(request: Request, resources: Resources) -> dict[str, object]:
         "workdir": spec.workdir,
         "name": spec.name,
         "python": spec.python,
+        "image": spec.container.described() if spec.container else None,
         "nodes": spec.nodes,
         "ranks_per_node": resources.ranks,
         "gpus_per_node": resources.gpu_words,

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hpctools.errors import ParseError, Problem
-from hpctools.jobs import exported, fabric, readers, settings
+from hpctools.jobs import containers, exported, fabric, readers, settings
+from hpctools.jobs.containers import Containers
 from hpctools.jobs.fabric import Fabric
 from hpctools.jobs.nearest import unknown
 
@@ -33,7 +34,7 @@ class Site:
     exclusive there. export: what of the environment at submission a job gets, LISTED, ALL or NONE.
     exported: further names for LISTED, * for any letters.
     ports: of torchrun's rendezvous, first and last. fabric: the network between the nodes.
-    variables: for the site's own templates.
+    containers: how images are run there. variables: for the site's own templates.
     """
 
     path: Path | None = None
@@ -49,6 +50,7 @@ class Site:
     # Below 32768, where Linux takes ports for outgoing connections from.
     ports: tuple[int, int] = (20000, 29999)
     fabric: Fabric = field(default_factory=Fabric)
+    containers: Containers = field(default_factory=Containers)
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -98,7 +100,7 @@ def load(path: Path | None, problems: list[Problem]) -> Site:
         return Site()
     from hpctools.jobs import config_file
 
-    entries = config_file.read(path, problems)
+    entries = config_file.read(path, problems, lists=("containers",))
     found: dict[str, object] = {"path": path}
     for key, entry in entries.items():
         where = f"{path}:{entry.line}"
@@ -111,8 +113,11 @@ def load(path: Path | None, problems: list[Problem]) -> Site:
             found[key] = _flat(entry.entries)
         elif key == "fabric":
             found[key] = _fabric(entry, path, problems)
+        elif key == "containers":
+            found[key] = containers.read(entry.entries, path, problems)
         else:
-            problems.append(unknown(where, "key of a site", key, [*KEYS, "defaults", "fabric", "variables"]))
+            known = [*KEYS, "defaults", "fabric", "containers", "variables"]
+            problems.append(unknown(where, "key of a site", key, known))
     site = replace(Site(), **found)  # type: ignore[arg-type]
     return replace(site, templates=path.parent / site.templates) if site.templates else site
 
@@ -121,7 +126,7 @@ def change(site: Site, changes: Mapping[str, str], problems: list[Problem]) -> S
     """A site after --set: site.KEY changes a key of its own, any other name a variable."""
     variables = dict(site.variables)
     found: dict[str, object] = {}
-    made = site.fabric
+    made, images = site.fabric, site.containers
     for name, text in changes.items():
         scope, _, key = name.partition(".")
         if scope != "site" or not key:
@@ -129,11 +134,14 @@ def change(site: Site, changes: Mapping[str, str], problems: list[Problem]) -> S
         elif key.partition(".")[0] == "fabric":
             part = key.partition(".")[2] or "kind"
             made = fabric.change(made, part, text, f"--set {name}", problems)
+        elif key.partition(".")[0] == "containers":
+            images = containers.change(images, key.partition(".")[2], text, f"--set {name}", problems)
         elif key in KEYS:
             found |= _one(key, text, f"--set {name}", problems)
         else:
             problems.append(unknown(f"--set {name}", "key of a site", key, KEYS))
-    return replace(site, variables=variables, fabric=made, **found)  # type: ignore[arg-type]
+    found |= {"variables": variables, "fabric": made, "containers": images}
+    return replace(site, **found)  # type: ignore[arg-type]
 
 
 def _one(key: str, value: object, where: str, problems: list[Problem]) -> dict[str, object]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hpctools.errors import Problem
-from hpctools.jobs import secrets
+from hpctools.jobs import containers, secrets
+from hpctools.jobs.containers import Container
 from hpctools.jobs.settings import Settings
 from hpctools.slurm import sbatch
 
@@ -22,7 +23,8 @@ class JobSpec:
 
     argv: the words that every rank executes. workdir: where, absolute. exports: variables of the
     job. python: the interpreter of launch.py and torchrun. settings: everything else. secrets:
-    variables that stand nowhere but in a file of the run folder.
+    variables that stand nowhere but in a file of the run folder. container: the image that ranks run
+    in; python is then the image's.
     """
 
     target: str
@@ -33,6 +35,7 @@ class JobSpec:
     exports: tuple[tuple[str, str], ...]
     settings: Settings
     secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    container: Container | None = None
 
     @property
     def nodes(self) -> int:
@@ -147,6 +150,8 @@ def _default_name(target: str) -> str:
 
 def _python(settings: Settings, cwd: str, environ: Mapping[str, str]) -> str:
     chosen = settings.text("python")
+    if settings.text("image") is not None:
+        return chosen or containers.PYTHON
     if chosen:
         # A link of a virtual environment must stay a link: its folder says which one it is.
         return os.path.join(cwd, chosen) if "/" in chosen else chosen
@@ -197,7 +202,7 @@ def _contradictions(spec: JobSpec) -> list[Problem]:
 def doubts(spec: JobSpec) -> tuple[str, ...]:
     """What may be wrong here and right on the nodes, so that it is only said."""
     python = spec.python
-    if "/" not in python:
+    if "/" not in python or spec.container:
         return ()
     if not os.path.isfile(python) or not os.access(python, os.X_OK):
         what = "cannot be run" if os.path.exists(python) else "is not there"

@@ -27,6 +27,7 @@ from hpctools.errors import (
 )
 from hpctools.jobs import (
     check,
+    contained,
     directives,
     env_lint,
     exported,
@@ -120,9 +121,9 @@ def plan(
     job = request.spec
     saving = grace.checkpoint(job)
     taken = resources.resolve(job, request.site, known, saving.seconds if saving else None)
-    wrong = request.problems + directives.problems(
-        job, directives.of(job, taken, request.site, run_files.example(job))
-    )
+    example = run_files.example(job)
+    wrong = request.problems + directives.problems(job, directives.of(job, taken, request.site, example))
+    wrong += contained.problems(job, request.site.containers, example)
     warnings = (*check.problems(job, taken, known), *grace.problems(job, saving, known, run))
     if wrong:
         raise InvalidInput(wrong + warnings)

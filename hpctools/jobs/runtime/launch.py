@@ -814,6 +814,8 @@ def describe(failure: Record, folder: str) -> str:
     who = "the launcher" if rank is None else f"rank {rank}"
     if failure.get("preflight"):
         who = "the preflight"
+    if failure.get("container"):
+        who = "the container"
     how = f"status {failure['status']}"
     if failure["signal"]:
         how = f"{failure['signal']} ({how})"
@@ -839,6 +841,8 @@ def finish(status: int) -> int:
     elif failure:
         put(1, describe(failure, folder).encode("utf-8", "surrogateescape"))
         status = int(failure["status"])
+    elif status and not read_records(folder, "rank") + read_records(folder, "node"):
+        remark(f"no node came as far as starting the ranks: why stands above (status {status})")
     elif status:
         remark(f"no rank failed by itself: Slurm or a user ended the job (status {status})")
     write_result(folder, status, failure)

@@ -60,7 +60,8 @@ def attempt() -> str:
     """The folder of this attempt, as launch.py has it."""
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
     home = os.path.join(RUN, "task-" + task) if task else RUN
-    folder = os.path.join(home, f"attempt-{number('SLURM_RESTART_COUNT')}")
+    count = number("HPCTOOLS_ATTEMPT", number("SLURM_RESTART_COUNT"))
+    folder = os.path.join(home, f"attempt-{count}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     return folder
 
