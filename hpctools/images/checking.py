@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ def check(
 ) -> tuple[Lack, ...]:
     """What an image lacks for a job on a fabric (infiniband, roce, efa, slingshot, tcp, or "").
 
-    binds: the site's, each SOURCE[:TARGET[:ro]]; they are counted where this host has them. Where the
+    binds: the site's, each SOURCE[:TARGET[:ro]]; what this host has of them is counted. Where the
     image cannot be looked into here, that is all that is said, as a note.
     """
-    present = [one for one in binds if os.path.exists(one.partition(":")[0])]
+    present = [one for one in binds if os.path.exists(one.partition(":")[0]) and "," not in one]
     absent = [one.partition(":")[0] for one in binds if one not in present]
     try:
         contents = look(image, binds=present, runtime=runtime)
@@ -56,6 +56,17 @@ def look(image: Image, *, binds: Sequence[str] = (), runtime: str = "") -> Conte
         kept.parent.mkdir(parents=True, exist_ok=True)
         files.write(kept, json.dumps(found), mode=0o600)
     return _read(found)
+
+
+def environment(image: Image, *, runtime: str = "") -> Mapping[str, str]:
+    """The variables that an image sets, as a process in it has them.
+
+    Raises NotFound, CommandTimeout, HpctoolsError where it cannot be looked into.
+    """
+    found = look(image, runtime=runtime)
+    if not found.python:
+        raise HpctoolsError(f"{image.path}: there is no python3 in it, which every job needs")
+    return found.environment
 
 
 def _run(image: Image, source: str, binds: Sequence[str], program: str) -> Any:

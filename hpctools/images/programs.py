@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hpctools import process
 from hpctools.errors import CommandError, HpctoolsError, NotFound
+from hpctools.images import store
 from hpctools.images.store import Say
 
 PROGRAMS = ("apptainer", "singularity")
@@ -82,7 +83,7 @@ def make(words: Sequence[str], what: str, cache: Path, say: Say) -> None:
         for line in process.lines(words):
             said.append(plain(line).strip())
             match = _LABEL.match(said[-1])
-            if match and match[1] == "INFO":
+            if match and match[1] == "INFO" and store.PART not in said[-1]:
                 say(said[-1][match.end() :])
     except CommandError as error:
         raise HpctoolsError(failure(said, what, words[0], cache)) from error
