@@ -87,7 +87,7 @@ class Person:
 def shared() -> Iterator[Path]:
     """A folder that all users may reach."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)
         yield Path(folder)
 
 
