@@ -62,6 +62,7 @@ class Person:
         env = {
             "HOME": str(self.home),
             "XDG_CACHE_HOME": str(self.home),
+            "TMPDIR": str(self.home),  # what a killed Apptainer leaves goes with it
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(self.lib),
             "LANG": "C.UTF-8",
