@@ -126,6 +126,8 @@ def lines(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Itera
     finally:
         process.kill()
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def start(

@@ -31,7 +31,8 @@ RUNNERS = {"run", "Popen", "call", "check_call", "check_output"}
 RUNTIME = [
     module
     for module in FILES
-    if module.startswith("hpctools.jobs.runtime.") or module == "hpctools.preemption"
+    if module.startswith("hpctools.jobs.runtime.")
+    or module in ("hpctools.preemption", "hpctools.images.inside")
 ]
 NEWER_THAN_3_8 = {"graphlib", "tomllib", "zoneinfo"}
 

@@ -46,6 +46,8 @@ PURE = (
     "hpctools.conf.preemption",
     "hpctools.conf.priority",
     "hpctools.conf.rules",
+    "hpctools.images.needs",
+    "hpctools.images.references",
     "hpctools.inventory.fold",
     "hpctools.inventory.found",
     "hpctools.inventory.from_ansible",

@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         "Tell which variables of NCCL, torch and libfabric are stale or harmful.",
     ),
     "site": ("hpctools.cli.site", "site", "What is true of a cluster for every job: its site file."),
+    "image": ("hpctools.cli.image", "image", "Images of containers: fetched, built, listed, checked."),
     "conf": ("hpctools.cli.conf", "conf", "Judge, mend, upgrade and try Slurm's configuration files."),
     "inventory": ("hpctools.cli.inventory", "inventory", "The hardware of a cluster: found, checked, shown."),
     "sandbox": ("hpctools.cli.sandbox", "sandbox", "A real Slurm cluster on this machine."),

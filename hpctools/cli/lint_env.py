@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
@@ -20,14 +21,18 @@ KINDS = {"fatal": "bad", "warning": "waiting"}
 @click.command(name="lint-env")
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path())
 @click.option("--env", "env", metavar="K=V", multiple=True, help="A variable as submit has it. Repeatable.")
+@click.option("--image", metavar="REF", help="What this image sets, as submit has it.")
 @click.option("--site", metavar="NAME|FILE", help="The cluster's settings, with its fabric.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
-def lint_env(files: tuple[str, ...], env: tuple[str, ...], site: str | None, json_wanted: bool) -> int:
+def lint_env(
+    files: tuple[str, ...], env: tuple[str, ...], image: str | None, site: str | None, json_wanted: bool
+) -> int:
     """Tell which variables of NCCL, torch and libfabric are stale or harmful.
 
     Looks at this shell and at what submit would add (site, hpctools.yaml, --env), or at what FILEs
-    set: ~/.bashrc, a job script, a Dockerfile, a file for --env-file. A FILE is read, never run. Ends
-    with 1 if a job on several nodes cannot run with one of them.
+    set: ~/.bashrc, a job script, a Dockerfile, a file for --env-file. A FILE is read, never run. With
+    --image at what an image sets, by its definition or as an ENV of its Dockerfile. Ends with 1 if a
+    job on several nodes cannot run with one of them.
 
     JSON: an array of objects with variable, value, origin, severity (fatal, warning), rule, message,
     hint and source.
@@ -36,6 +41,7 @@ def lint_env(files: tuple[str, ...], env: tuple[str, ...], site: str | None, jso
     Example:
       hpctools lint-env
       hpctools lint-env ~/.bashrc old-job.sh
+      hpctools lint-env --image pytorch
     """
     from dataclasses import asdict
 
@@ -44,8 +50,8 @@ def lint_env(files: tuple[str, ...], env: tuple[str, ...], site: str | None, jso
     values: dict[str, object] = {"command": True, "env": env, "site": site}
     asked = request.gather("true", (), values, origin="command line")
     asked.check()
-    variables = _of_files(files) if files else _here(asked)
-    found = env_lint.findings(variables, asked.site.fabric)
+    variables = chain(_of_image(image, asked) if image else (), _of_files(files))
+    found = env_lint.findings(variables if image or files else _here(asked), asked.site.fabric)
     if json_wanted:
         as_json([asdict(one) for one in found])
     else:
@@ -59,6 +65,19 @@ def _here(asked: Request) -> Iterator[Found]:
     from hpctools.jobs import env_lint
 
     return env_lint.of_job(asked.spec, os.environ)
+
+
+def _of_image(image: str, asked: Request) -> Iterator[Found]:
+    from pathlib import Path
+
+    from hpctools import images
+    from hpctools.jobs import env_lint
+
+    said = asked.site.containers
+    cache = Path(said.cache) if said.cache else None
+    found = images.resolve(image, said.images, cache, pull=False, runtime=said.runtime)
+    for name, value in images.environment(found, runtime=said.runtime).items():
+        yield env_lint.Found(name, value, f"the image {image}")
 
 
 def _of_files(files: tuple[str, ...]) -> Iterator[Found]:

@@ -33,20 +33,35 @@ def state(found: os.stat_result) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
 
 
+def known(path: Path) -> str | None:
+    """The digest of a file if it was computed for the state that it is in. Raises OSError."""
+    try:
+        return str(json.loads(_kept(path, state(path.stat())).read_text())["sha256"])
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return None
+
+
 def sha256(path: Path) -> str:
-    """The digest of a file, from the cache of it where the file is as it was. Raises OSError, and
-    HpctoolsError where it is written meanwhile."""
+    """The digest of a file, computed once for each state of it.
+
+    Raises OSError, and HpctoolsError where it is written to meanwhile.
+    """
+    with contextlib.suppress(OSError):
+        if found := known(path):
+            return found
     before = state(path.stat())
-    key = hashlib.sha256(f"{path}\0{before}".encode("utf-8", "surrogateescape")).hexdigest()
-    kept = home() / "digests" / f"{key[:32]}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(kept.read_text())["sha256"])
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if state(path.stat()) != before:
         raise HpctoolsError(f"{path}: was written to while it was read; try again when it is whole")
+    kept = _kept(path, before)
     # Without room or a home it is computed again the next time.
     with contextlib.suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
-        files.write(kept, json.dumps({"path": str(path), "sha256": found}) + "\n")
-    return found
+        files.write(kept, json.dumps({"path": str(path), "sha256": digest}) + "\n")
+    return digest
+
+
+def _kept(path: Path, seen: str) -> Path:
+    key = hashlib.sha256(f"{path}\0{seen}".encode("utf-8", "surrogateescape")).hexdigest()
+    return home() / "digests" / f"{key[:32]}.json"

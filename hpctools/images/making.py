@@ -32,7 +32,9 @@ def pull(
     problems: list[Problem] = []
     found = references.parse(reference, where, problems)
     if found is not None and not found.remote:
-        problems.append(Problem(where, f"{reference} is in no registry", "docker://... or oras://..."))
+        problems.append(
+            Problem(where, f"{reference} is in no registry: there is nothing to fetch", references.FORMS)
+        )
     _check_name(name, problems)
     if problems:
         raise InvalidInput(problems)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hpctools import process
 from hpctools.errors import CommandError, HpctoolsError, NotFound
+from hpctools.images import store
 from hpctools.images.store import Say
 
 PROGRAMS = ("apptainer", "singularity")
@@ -26,7 +27,10 @@ _HINTS = (
         ("unauthorized", "authentication required", "access denied", "denied:"),
         "the registry wants a login, or has no such image: {program} registry login --help",
     ),
-    (("manifest unknown", "name unknown", "not found: ", "404"), "the registry has no such image or tag"),
+    (
+        ("manifest unknown", "name unknown", "status code: 404", "status code 404", "statuscode: 404"),
+        "the registry has no such image or tag",
+    ),
     (("server gave http response to https",), "the registry speaks no TLS: {upper}_NOHTTPS=1 allows that"),
 )
 _ROOM = (
@@ -67,14 +71,19 @@ def _capable(number: int) -> bool:
     return not match or bool(int(match[1], 16) >> number & 1)
 
 
+def plain(text: str) -> str:
+    """What they say, without colours."""
+    return _COLOURS.sub("", text)
+
+
 def make(words: Sequence[str], what: str, cache: Path, say: Say) -> None:
     """Run a program that makes an image, and say what it says. Raises HpctoolsError with the reason."""
     said: list[str] = []
     try:
         for line in process.lines(words):
-            said.append(_COLOURS.sub("", line).strip())
+            said.append(plain(line).strip())
             match = _LABEL.match(said[-1])
-            if match and match[1] == "INFO":
+            if match and match[1] == "INFO" and store.PART not in said[-1]:
                 say(said[-1][match.end() :])
     except CommandError as error:
         raise HpctoolsError(failure(said, what, words[0], cache)) from error

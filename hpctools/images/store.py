@@ -36,6 +36,8 @@ from hpctools.images import digests
 # Of another host nothing says whether it still works on what it has begun; no pull takes longer.
 _ABANDONED_S = 24 * 3600
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
+# What folders begin with in which images are being made; the host follows.
+PART = ".part-"
 _LONG = 1 << 16  # bytes that no record has
 
 Say = Callable[[str], None]
@@ -140,6 +142,11 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
+def timestamp(epoch_s: float) -> str:
+    """A time as in records, UTC."""
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def checked(entry: Entry) -> Entry:
     """The entry, if its file is what was recorded. Raises HpctoolsError, OSError."""
     if digests.state(entry.path.stat()) != entry.record.state:
@@ -183,7 +190,7 @@ def part(cache: Path) -> Iterator[Path]:
                 short.enter_context(files.locked(_own_lock("parts")))
             _clean(cache)
             try:
-                made = Path(tempfile.mkdtemp(prefix=f".part-{socket.gethostname()}-", dir=cache))
+                made = Path(tempfile.mkdtemp(prefix=f"{PART}{socket.gethostname()}-", dir=cache))
             except PermissionError as error:
                 owner = user_name(cache.stat().st_uid)
                 raise HpctoolsError(f"you may not put images in {cache}, which belongs to {owner}") from error
@@ -201,10 +208,10 @@ def _own_lock(name: str) -> Path:
 
 def _clean(cache: Path) -> None:
     """Remove what our own killed ones left: nobody holds its lock any more."""
-    here = f".part-{socket.gethostname()}-"
+    here = f"{PART}{socket.gethostname()}-"
     for one in os.scandir(cache):
         with contextlib.suppress(OSError):  # others end theirs meanwhile
-            if not one.name.startswith(".part-") or one.stat(follow_symlinks=False).st_uid != os.geteuid():
+            if not one.name.startswith(PART) or one.stat(follow_symlinks=False).st_uid != os.geteuid():
                 continue
             path = Path(one.path)
             if one.name.startswith(here):
@@ -233,7 +240,7 @@ def put(cache: Path, made: Path, *, reference: str, name: str, tool: str) -> Ent
         sha256=digest,
         size=found.st_size,
         state=digests.state(found),
-        made=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        made=timestamp(time.time()),
         user=user_name(os.geteuid()),
         tool=tool,
     )
