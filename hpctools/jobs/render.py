@@ -39,7 +39,9 @@ def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[s
 
     variables = Variables(site.variables)
     values = {**_values(spec, resources, site, run), "var": variables}
-    values["launcher_options"] = Text(launcher_options(spec, variables))
+    words = launcher_options(spec, variables)
+    values["launcher_options"] = shlex.join(words)
+    values["launcher_words"] = Text(" ".join(map(quote, words)))
     template = spec.settings.text("template")
     folders = [Path(template).parent, *spec.templates] if template else spec.templates
     name = os.path.basename(template) if template else of_launcher(spec.launcher) + ENDING
@@ -97,16 +99,15 @@ def of_launcher(launcher: str) -> str:
     return "plain" if launcher == "none" else launcher
 
 
-def launcher_options(spec: JobSpec, variables: Variables) -> str:
-    """What --set LAUNCHER.options says: words of the launcher, split as a shell splits them, and quoted."""
+def launcher_options(spec: JobSpec, variables: Variables) -> list[str]:
+    """What --set LAUNCHER.options says: words of the launcher, split as a shell splits them."""
     name = f"{spec.launcher}.options"
     try:
-        words = shlex.split(str(variables[name]))
+        return shlex.split(str(variables[name]))
     except KeyError:
-        return ""
+        return []
     except ValueError as error:
         raise InvalidInput([Problem(f"--set {name}", f"cannot be split into words: {error}")]) from error
-    return " ".join(map(quote, words))
 
 
 def setup(site: Site) -> str:

@@ -50,13 +50,18 @@ def srun(tmp_path: Path) -> str:
     for name, text in (("srun", SRUN), ("mpirun", MPIRUN.format(python=sys.executable))):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
+    stand_ins(tmp_path / "lib")
+    return f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+
+
+def stand_ins(library: Path) -> None:
+    """Packages torch and accelerate that only start one rank."""
     for module in ("torch/distributed/run.py", "accelerate/commands/launch.py"):
-        folder = tmp_path / "lib" / os.path.dirname(module)
+        folder = library / os.path.dirname(module)
         folder.mkdir(parents=True)
         (folder.parent / "__init__.py").write_text("class cuda:\n    is_available = staticmethod(bool)\n")
         (folder / "__init__.py").touch()
-        (tmp_path / "lib" / module).write_text(STAND_IN)
-    return f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        (library / module).write_text(STAND_IN)
 
 
 def check(template: str, number: int, base: Path, path: str) -> None:

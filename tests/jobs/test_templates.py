@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -189,7 +190,12 @@ def test_the_blocks_are_those_of_the_frame() -> None:
 def test_the_variables_of_the_docs_are_those_that_templates_have(tmp_path: Path) -> None:
     asked = ask(tmp_path)
     taken = resources.resolve(asked.spec, asked.site, recorded())
-    found = {*render._values(asked.spec, taken, asked.site, "/x"), "launcher_options", "var"}
+    found = {
+        *render._values(asked.spec, taken, asked.site, "/x"),
+        "launcher_options",
+        "launcher_words",
+        "var",
+    }
     assert {name for name in found if f"`{name}`" not in DOCS} == set()
 
 
@@ -221,6 +227,10 @@ def test_what_is_shown_rendered_is_a_script(name: str) -> None:
 
 def test_the_options_of_a_launcher_are_words_and_no_shell(tmp_path: Path) -> None:
     found = script(tmp_path, "torchrun", {"set": {"torchrun.options": "--a 'b c' $(touch x) ;"}})
-    assert """ -- --a 'b c' '$(touch' 'x)' ';'\n""" in found
+    (line,) = (line for line in found.splitlines() if " --options=" in line)
+    (word,) = (word for word in shlex.split(line) if word.startswith("--options="))
+    assert shlex.split(word.removeprefix("--options=")) == ["--a", "b c", "$(touch", "x)", ";"]
+    found = script(tmp_path, "mpirun", {"set": {"mpirun.options": "--a 'b c' $(touch x) : ;"}})
+    assert """ --a 'b c' '$(touch' 'x)' : ';' \\\n""" in found
     with pytest.raises(InvalidInput, match=r"--set torchrun.options: cannot be split into words"):
         script(tmp_path, "torchrun", {"set": {"torchrun.options": "'"}})

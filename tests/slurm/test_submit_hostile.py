@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from hpctools.jobs import request, submission
 from hpctools.jobs.record import Record
 from hpctools.slurm import sbatch, squeue
 from tests.hostile import PARTS, PROGRAM, folder_name, texts
+from tests.jobs.test_hostile_scripts import COUNTS, stand_ins
 
 COUNT = 250  # submitted, and looked up in slurmctld
 RUN = 40  # of these, run to their end
@@ -134,24 +136,30 @@ def run_to_their_end(submitted: Mapping[str, tuple[request.Request, list[str], R
         time.sleep(0.3)
 
 
+@pytest.mark.parametrize("template", COUNTS)
 def test_each_hostile_text_alone_is_fine_as_a_word_and_a_variable(
-    slurm_env: Mapping[str, str], tmp_path: Path
+    slurm_env: Mapping[str, str], tmp_path: Path, template: str
 ) -> None:
-    """Words and variables need no directive, so nothing of them is ever refused."""
+    """Words and variables need no directive, so nothing of them is ever refused, by no template."""
     (tmp_path / "train.py").write_text(PROGRAM)
+    stand_ins(tmp_path / "lib")
+    shown = {"A": "".join(PARTS), "b_1": "\n".join(PARTS)}
     settings = {
-        "launcher": "none",
+        "template": template,
         "python": sys.executable,
         "gpus_per_node": 0,
-        "env": {"A": "".join(PARTS), "b_1": "\n".join(PARTS)},
+        "env": {**shown, "PYTHONPATH": str(tmp_path / "lib")},
+        "set": {f"{template}.options": shlex.join(PARTS), "mpi": "none"},
+        **({"array": "1"} if template == "array" else {}),
     }
     asked = request.gather("train.py", PARTS, settings, cwd=str(tmp_path))
     entry = submission.submit(submission.plan(asked))
-    result = Path(entry.run, "attempt-0", "result.json")
+    home = Path(entry.run, "task-1" if template == "array" else "")
+    result = home / "attempt-0" / "result.json"
     deadline = time.monotonic() + 300
     while not result.exists():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    seen = json.loads(Path(entry.run, "seen.json").read_text())
-    assert seen == [list(PARTS), settings["env"], str(tmp_path)]
+    assert json.loads(result.read_text())["status"] == 0
+    assert json.loads((home / "seen.json").read_text()) == [list(PARTS), shown, str(tmp_path)]
     assert not (tmp_path / "executed").exists()

@@ -20,7 +20,7 @@ from tests.slurm.test_training import torch_python
 __all__ = ["torch_python"]  # a fixture
 # Read here: no test sees the user's own HPCTOOLS_ variables.
 PYTHON = os.environ.get("HPCTOOLS_PYTHON") or sys.executable
-USUAL: Mapping[str, Any] = {"nodes": 2, "gpus_per_node": 2, "time": "5", "cpus_per_task": 1, "mem": "1G"}
+USUAL: Mapping[str, Any] = {"nodes": 2, "gpus_per_node": 2, "time": "30", "cpus_per_task": 1, "mem": "1G"}
 
 # The ranks of a real Open MPI, from C by ctypes: no compiler and no mpi4py is needed. They find each other by
 # PMIx and stop at that: on one machine that plays two nodes the TCP of Open MPI 4.1 crashes now and then.

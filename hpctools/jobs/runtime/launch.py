@@ -21,6 +21,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -792,8 +793,9 @@ def agent(module: str, words: Sequence[str]) -> None:
 
 def has_accelerator() -> bool:
     """Whether torch finds a GPU, or what stands for one."""
-    import torch  # type: ignore[import-not-found, unused-ignore]
+    import importlib
 
+    torch: Any = importlib.import_module("torch")
     newer = getattr(torch, "accelerator", None)  # from 2.6 on
     return bool(newer.is_available() if newer else torch.cuda.is_available())
 
@@ -1030,7 +1032,7 @@ def main(words: Sequence[str]) -> int:
         if name in ("node", "local"):
             command.add_argument("--launcher", choices=LAUNCHERS, required=True)
             command.add_argument("--ranks-per-node", type=int, default=1)
-            command.add_argument("options", nargs="*", help="the launcher's own, behind --")
+            command.add_argument("--options", type=shlex.split, default=[], help="the launcher's own")
         if name == "node":
             command.add_argument("--master-addr", default="127.0.0.1")
             command.add_argument("--master-port", type=int, default=29500)

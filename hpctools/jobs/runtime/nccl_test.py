@@ -11,6 +11,7 @@ speed. The file is copied into the run folder: Python 3.8, its standard library,
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -116,8 +117,7 @@ def measure(torch: Any, device: Any, elements: int, given: argparse.Namespace) -
 
 def by_torch(given: argparse.Namespace) -> int:
     """Measure all sizes, and print and keep the table on rank 0. 1 where a sum was wrong."""
-    import torch  # type: ignore[import-not-found, unused-ignore]
-
+    torch: Any = importlib.import_module("torch")
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
