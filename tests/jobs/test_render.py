@@ -39,7 +39,7 @@ def test_any_text_is_one_word_of_bash(values: list[str]) -> None:
     assert "\n#SBATCH" not in text
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "none"])
+@pytest.mark.parametrize("launcher", ["torchrun", "srun", "none"])
 @pytest.mark.parametrize("hostile", ["'\"$(touch x)`touch x`;#", "\n#SBATCH --hold\nexit 3\n", "é\\ %j\r\n"])
 def test_a_script_with_hostile_values_is_one_that_bash_can_read(
     tmp_path: Path, launcher: str, hostile: str
