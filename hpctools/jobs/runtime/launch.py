@@ -591,14 +591,15 @@ class Watched:
                 os.waitpid(ended.si_pid, 0)
 
     def end_rest(self) -> None:
-        """End what the program has left running. Slurm does it with proctrack/cgroup; with linuxproc, which
-        goes by parents, orphans would outlive the job."""
-        until_s = time.monotonic() + DRAIN_S
-        while "SLURM_JOB_ID" in os.environ and time.monotonic() < until_s:
+        """End what the program has left running, if it does not end soon. Slurm does it with
+        proctrack/cgroup; with linuxproc, which goes by parents, orphans would outlive the job."""
+        began_s = time.monotonic()
+        while "SLURM_JOB_ID" in os.environ and time.monotonic() < began_s + 2 * DRAIN_S:
             rest = descendants(os.getpid())
             if not rest:
                 return
-            send(rest, signal.SIGKILL)
+            if time.monotonic() > began_s + DRAIN_S:
+                send(rest, signal.SIGKILL)
             time.sleep(0.05)
             self.reap_adopted()
 
