@@ -52,7 +52,7 @@ PASSED_ON = (*ASKED_TO_STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 ORPHAN_GRACE_S = 5.0
 DRAIN_S = 2.0
 HOLD_BACK_S = 5.0
-# How often those that could not be warned yet are looked for.
+# How often processes are looked for: those that could not be warned yet, and those that are left.
 WARN_S = 0.2
 
 
@@ -600,7 +600,7 @@ class Watched:
                 return
             if time.monotonic() > began_s + DRAIN_S:
                 send(rest, signal.SIGKILL)
-            time.sleep(0.05)
+            time.sleep(WARN_S)
             self.reap_adopted()
 
     def run(self, argv: Sequence[str], launcher: bool = False) -> int:
