@@ -597,6 +597,66 @@ def test_the_address_is_the_name_where_slurm_does_not_say(run: Run) -> None:
     assert head_address(run, "gpu-17.invalid") == "gpu-17.invalid"
 
 
+# --- srun ---------------------------------------------------------------------------------------
+
+SRUN = ("node", "--launcher=srun", "--ranks-per-node=2", "--master-addr=n1", "--master-port=20012")
+
+
+def test_a_rank_of_srun_is_told_what_torchrun_would_tell_it(run: Run) -> None:
+    run.env |= {"SLURM_NTASKS": "8", "SLURM_CPUS_PER_TASK": "1", "RANK": "of another launch"}
+    names = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK MASTER_ADDR MASTER_PORT OMP_NUM_THREADS"
+    assert run.bash(f"for name in {names}; do echo ${{!name}}; done").call(*SRUN).returncode == 0
+    assert run.log.split() == b"3 8 1 2 1 n1 20012 1".split()
+
+
+def test_a_rank_of_srun_that_fails_tells_the_others(run: Run) -> None:
+    for status, failed in ((0, False), (75, False), (7, True)):
+        run.bash(f"exit {status}").call(*SRUN)
+        assert (run.attempt / "failed").exists() == failed
+
+
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+print("ready", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_a_rank_is_not_waited_for_when_another_has_failed(run: Run, has_failed: bool) -> None:
+    """srun's SIGTERM is a warning otherwise, and the rank may save for as long as Slurm lets it."""
+    launch = run.folder / "launch.py"
+    launch.write_text(launch.read_text().replace("SHUTDOWN_S = 15", "SHUTDOWN_S = 0.5"))
+    process = run.python(DEAF).start(*SRUN)
+    wait_for(lambda: (run.attempt / "rank-00003.log").exists() and b"ready" in run.log)
+    if has_failed:
+        (run.attempt / "failed").touch()
+    process.send_signal(signal.SIGTERM)
+    wait_for(lambda: b"heard" in run.log)
+    if not has_failed:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        return
+    assert process.wait(20) == 137
+    assert (run.record()["asked"], run.record()["warned_s"]) == (True, None)
+
+
+@pytest.mark.parametrize("in_job", [True, False])
+def test_what_a_program_leaves_running_ends_with_a_job(run: Run, in_job: bool) -> None:
+    """Also what has made itself independent; without Slurm nobody else would end it."""
+    if in_job:
+        run.env["SLURM_JOB_ID"] = "12"
+    assert run.bash("(setsid sleep 1000 >/dev/null 2>&1 & echo $!)").rank().returncode == 0
+    left = int(run.log)
+    try:
+        assert is_running(left) != in_job
+    finally:
+        if is_running(left):
+            os.kill(left, signal.SIGKILL)
+
+
 # --- torchrun -----------------------------------------------------------------------------------
 
 # Stands for torch.distributed.run: writes its words down, starts the ranks, and makes a noise.

@@ -197,7 +197,7 @@ def test_the_script_looks_at_the_nodes_only_when_it_is_asked_to(tmp_path: Path) 
         "fabric: {kind: infiniband, hcas: 'mlx5_0,mlx5_1', interfaces: =ib0, bandwidth_gb_s: 300}\n"
     )
     for wanted in (False, True):
-        for launcher in ("torchrun", "none"):
+        for launcher in ("torchrun", "srun", "none"):
             values = {"site": "./site.yaml", "nodes": 2, "preflight": wanted, "launcher": launcher}
             asked = ask(tmp_path, values)
             taken = resources.resolve(asked.spec, asked.site, recorded())

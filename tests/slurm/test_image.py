@@ -21,7 +21,7 @@ import hpctools
 from hpctools import files
 from hpctools.sandbox import places, roots
 from hpctools.sandbox.daemons import Sandbox
-from tests.slurm.test_preemption import field, losses, result, slurm, start_now, until
+from tests.slurm.preempted import field, losses, result, slurm, start_now, until
 from tests.slurm.test_training import EXAMPLE, torch_python
 
 __all__ = ["torch_python"]  # a fixture

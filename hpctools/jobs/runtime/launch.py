@@ -60,7 +60,7 @@ PASSED_ON = (*ASKED_TO_STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 ORPHAN_GRACE_S = 5.0
 DRAIN_S = 2.0
 HOLD_BACK_S = 5.0
-# How often those that could not be warned yet are looked for.
+# How often processes are looked for: those that could not be warned yet, and those that are left.
 WARN_S = 0.2
 
 
@@ -599,15 +599,16 @@ class Watched:
                 os.waitpid(ended.si_pid, 0)
 
     def end_rest(self) -> None:
-        """End what the program has left running. Slurm does it with proctrack/cgroup; with linuxproc, which
-        goes by parents, orphans would outlive the job."""
-        until_s = time.monotonic() + DRAIN_S
-        while "SLURM_JOB_ID" in os.environ and time.monotonic() < until_s:
+        """End what the program has left running, if it does not end soon. Slurm does it with
+        proctrack/cgroup; with linuxproc, which goes by parents, orphans would outlive the job."""
+        began_s = time.monotonic()
+        while "SLURM_JOB_ID" in os.environ and time.monotonic() < began_s + 2 * DRAIN_S:
             rest = descendants(os.getpid())
             if not rest:
                 return
-            send(rest, signal.SIGKILL)
-            time.sleep(0.05)
+            if time.monotonic() > began_s + DRAIN_S:
+                send(rest, signal.SIGKILL)
+            time.sleep(WARN_S)
             self.reap_adopted()
 
     def run(self, argv: Sequence[str], launcher: bool = False) -> int:
