@@ -16,6 +16,8 @@ from hpctools.jobs.request import Request
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.spec import NOTHING
 
+# Launchers that start one rank without Slurm.
+ALONE = ("mpirun", "none")
 _DEVICE = re.compile(r"nvidia[0-9]+")
 Say = Callable[[str], None]
 # Whoever runs the program: its words and its environment.
@@ -76,7 +78,7 @@ def _impossible(request: Request) -> list[Problem]:
     if settings.text("array"):
         return [Problem(settings.where("array"), "an array needs Slurm", "leave out --local")]
     launcher = request.spec.launcher
-    if not request.spec.is_task_per_node and (settings.number("ranks-per-node") or 1) > 1:
+    if launcher in ALONE and (settings.number("ranks-per-node") or 1) > 1:
         return [
             Problem(settings.where("ranks-per-node"), f"with --launcher {launcher} --local runs one rank")
         ]
@@ -86,7 +88,7 @@ def _impossible(request: Request) -> list[Problem]:
 
 
 def _ranks(request: Request, environ: Mapping[str, str]) -> int:
-    if not request.spec.is_task_per_node:
+    if request.spec.launcher in ALONE:
         return 1
     asked = request.settings.number("ranks-per-node") or request.spec.gpus
     return asked or gpus_here(environ) or 1

@@ -175,7 +175,7 @@ def _folder(made: Request) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True)
         files.write(folder / PROBE.name, PROBE.read_bytes())
-        files.write(folder / TEMPLATE, (render.PACKAGED / TEMPLATE).read_bytes())
+        files.write(folder / TEMPLATE, (render.PACKAGED / "internal" / TEMPLATE).read_bytes())
         files.write(folder / "look.json", json.dumps(wanted(made.site), indent=1))
     except OSError as error:
         raise InvalidInput([Problem("runs_dir", f"{made.spec.runs_dir}: {error.strerror}")]) from error

@@ -18,7 +18,7 @@ from tests.hostile import PROGRAM, folder_name, texts
 from tests.jobs.jobs_of import ask, recorded
 
 # Jobs of each template; the frame is the same, so plain has the most.
-COUNTS = {"plain": 100, "torchrun": 12, "accelerate": 12, "mpirun": 16, "array": 12}
+COUNTS = {"plain": 100, "torchrun": 12, "srun": 12, "accelerate": 12, "mpirun": 16, "array": 12}
 COUNT = max(COUNTS.values())
 # Drops its own options, and runs what follows as the only task.
 SRUN = """\
