@@ -43,7 +43,7 @@ BLOCKS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "setup": ("the site's first lines: modules, paths", "module load cuda"),
         "exports": ("the variables of --env", "export MY_CACHE=/scratch/cache"),
         "fabric": ("what NCCL needs on the site's network", "export NCCL_DEBUG=INFO"),
-        "container": ("the words that run the image's Python, with --image", "export APPTAINER_CACHEDIR=/scratch"),
+        "container": ("what runs Python in the image, with --image", "export APPTAINER_TMPDIR=/scratch"),
         "begin": ("counts this start of the job, or ends it", 'echo "this is attempt $HPCTOOLS_ATTEMPT"'),
         "finish": ("defines _end: how the job ended, and whether it starts again", "trap 'date' EXIT"),
         "preflight": ("looks at the nodes, with --preflight", "df -h /scratch"),

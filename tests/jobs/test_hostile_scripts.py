@@ -92,6 +92,7 @@ def check(template: str, number: int, base: Path, path: str) -> None:
     assert text == render.render(asked.spec, taken, asked.site, job)[0].encode("utf-8", "surrogateescape")
     subprocess.run(["bash", "-n"], input=text, check=True)
     environ = {"PATH": path, "HOME": "/", "SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "1"}
+    environ |= {"SLURM_CPUS_ON_NODE": "8"}
     environ |= {"PYTHONPATH": str(base.parent / "lib")}
     if template == "array":
         environ |= {"SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "2"}
