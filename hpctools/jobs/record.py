@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from hpctools import files
@@ -52,7 +52,7 @@ class Record:
     nodes: int = 1
     gpus_per_node: int = 0
     array: str | None = None
-    image: Mapping[str, str | None] | None = None
+    image: Mapping[str, str | None] | None = field(default=None, hash=False)
 
     @property
     def settled(self) -> bool:

@@ -161,3 +161,7 @@ def test_who_we_are_is_what_the_system_says() -> None:
     import pwd
 
     assert record.user_name() == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_a_record_with_an_image_is_one_that_can_be_looked_up_by() -> None:
+    assert {made(image={"path": "/x.sif"}): 1} == {made(image={"path": "/x.sif"}): 1}

@@ -32,7 +32,7 @@ def until(happened: Callable[[], object], job: hpctools.Job, seconds: float = 30
 
 
 def slurm(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
 def field(job_id: str | None, name: str) -> str:
@@ -42,11 +42,13 @@ def field(job_id: str | None, name: str) -> str:
 
 
 def start_now(job: hpctools.Job) -> None:
-    """Slurm starts a requeued job two minutes later: they need not be waited for. But within the same
-    second Slurm 22.05 lets it wait for the CPUs of its own earlier step for ever."""
-    until(lambda: field(job.job_id, "JobState") == "PENDING", job)
-    time.sleep(4)
-    slurm("scontrol", "update", f"JobId={job.job_id}", "StartTime=now")
+    """Slurm starts a requeued job two minutes later: they need not be waited for. But not within the second
+    in which the run before has ended: slurmd would take the new one's credential for the old one's, and
+    Slurm 22.05 lets it wait for the CPUs of its own earlier step for ever."""
+    until(
+        lambda: field(job.job_id, "JobState") == "PENDING" and field(job.job_id, "Reason") == "BeginTime", job
+    )
+    slurm("scontrol", "update", f"JobId={job.job_id}", "StartTime=now+4")
 
 
 def result(job: hpctools.Job, attempt: int = 0) -> dict[str, Any]:

@@ -32,7 +32,7 @@ PACKAGE = Path(hpctools.__file__).parent
 DEFINITION = """\
 Bootstrap: debootstrap
 OSVersion: bookworm
-MirrorURL: http://deb.debian.org/debian
+MirrorURL: {mirror}
 Include: python3
 
 %environment
@@ -96,12 +96,15 @@ def desk(sandbox: Sandbox, apptainer: None) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def image(desk: Path) -> Path:
     """A small image with Python; built once on a machine, which takes a minute."""
-    kept = roots.home() / "images" / f"small-{hashlib.sha256(DEFINITION.encode()).hexdigest()[:12]}.sif"
+    # debootstrap within Apptainer has no default of its own: where this Debian is from, that one is, too.
+    mirror = re.findall(r"^deb (?:\[.*?\] )?(\S+)", Path("/etc/apt/sources.list").read_text(), re.MULTILINE)
+    text = DEFINITION.format(mirror=mirror[0])
+    kept = roots.home() / "images" / f"small-{hashlib.sha256(text.encode()).hexdigest()[:12]}.sif"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with files.locked(kept.with_suffix(".lock")):
         if not kept.exists():
             definition, made = kept.with_suffix(".def"), kept.with_suffix(".new")
-            definition.write_text(DEFINITION)
+            definition.write_text(text)
             words = ["apptainer", "build", "--force", str(made), str(definition)]
             done = subprocess.run(words, capture_output=True, text=True, timeout=900)
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr
@@ -112,8 +115,11 @@ def image(desk: Path) -> Path:
 
 
 @pytest.fixture
-def submit(desk: Path, image: Path, slurm_env: Mapping[str, str], sandbox: Sandbox) -> Submit:
+def submit(
+    desk: Path, image: Path, slurm_env: Mapping[str, str], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Submit:
     """Submits as the ordinary user, from his folder, and returns his job."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(desk / "state"))  # his records of what he has submitted
     subprocess.run(
         ["sacctmgr", "-i", "add", "user", USER, "account=research", f"cluster={sandbox.spec.name}"],
         capture_output=True,
@@ -121,7 +127,7 @@ def submit(desk: Path, image: Path, slurm_env: Mapping[str, str], sandbox: Sandb
     )  # fails where the user is known
 
     def asked(*words: str) -> hpctools.Job:
-        state = {"PYTHONPATH": str(desk / "lib"), "XDG_STATE_HOME": str(desk / "state")}
+        state = {"PYTHONPATH": str(desk / "lib")}
         command = ["/usr/bin/python3", "-m", "hpctools", "submit", *words[:1], "--json", "--time=5"]
         done = as_user([*command, f"--image={image}", *words[1:]], desk, **state)
         assert done.returncode == 0, done.stderr

@@ -102,6 +102,7 @@ def test_a_preempted_job_saves_makes_room_at_once_and_goes_on(
     at_once(lambda: preempt("torchrun", "n[1-2]"), lambda: preempt("srun", "n[3-4]"))
 
 
+@pytest.mark.native
 def test_neither_the_time_limit_nor_a_dead_node_costs_more_than_an_interval(
     slurm_env: Mapping[str, str],
     torch_python: str,
