@@ -31,7 +31,7 @@ def image() -> None:
 
     \b
     Example:
-      hpctools image pull docker://nvcr.io/nvidia/pytorch:25.10-py3 --name pytorch
+      hpctools image pull docker://registry.example.org/nvidia/pytorch:25.10-py3 --name pytorch
       hpctools submit train.py --nodes 4 --image pytorch
     """
 
@@ -50,7 +50,7 @@ def pull(reference: str, name: str, force: bool, site: str | None) -> None:
 
     \b
     Example:
-      hpctools image pull docker://nvcr.io/nvidia/pytorch:25.10-py3 --name pytorch
+      hpctools image pull docker://registry.example.org/nvidia/pytorch:25.10-py3 --name pytorch
     """
     from hpctools import images
 

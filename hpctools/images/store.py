@@ -267,6 +267,6 @@ def _renamed(made: Path, wanted: Path) -> Path:
 
 
 def slug(text: str) -> str:
-    """A part of a file's name that tells what text is: nvcr.io-nvidia-pytorch-25.10-py3."""
+    """A part of a file's name that tells what text is: registry.example.org-nvidia-pytorch-25.10-py3."""
     plain = re.sub(r"[^A-Za-z0-9._+]+", "-", re.sub(r"@sha256:.*|^[a-z]+://", "", text))
     return plain.strip("-.")[:100] or "image"

@@ -199,7 +199,7 @@ def test_a_file_is_looked_at_before_it_is_an_image(tmp_path: Path) -> None:
         ("trian.sif", "did you mean train.sif?"),
         ("text.sif", "is no image"),
         (".//", "is a folder"),
-        ("nvcr.io/nvidia/x:1", "docker://nvcr.io/nvidia/x:1"),
+        ("registry.example.org/nvidia/x:1", "docker://registry.example.org/nvidia/x:1"),
     ]:
         with pytest.raises(InvalidInput) as caught:
             resolve(name, cwd=tmp_path)
