@@ -134,6 +134,15 @@ def test_each_task_of_an_array_counts_its_own(run: Path) -> None:
     assert begin(run, SLURM_ARRAY_TASK_ID="4").stdout == "1\n"
 
 
+def test_of_an_array_only_the_own_task_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last task to start has the array's number for its own; scontrol requeue would take all of them."""
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert restart.job_id() == "12"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert restart.job_id() == "12_3"
+
+
 def test_a_run_that_has_finished_is_not_run_again(run: Path) -> None:
     leave(run, 0, state="finished", status=0)
     done = begin(run)
