@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import json
 import os
 import re
@@ -213,8 +214,19 @@ def is_last_task() -> bool:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     if not array:
         return True
-    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + array, "--format=%T"])
+    jobs = ",".join(sorted({array, *arrays()}))
+    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + jobs, "--format=%T"])
     return done.returncode == 0 and len(done.stdout.split()) <= 1
+
+
+def arrays() -> set[str]:
+    """The arrays that use this run folder: the first one, and the successors of single tasks."""
+    found = set()
+    with contextlib.suppress(OSError), open(os.path.join(RUN, "job_id"), encoding="ascii") as file:
+        found.add(file.read().strip())
+    for path in glob.glob(os.path.join(glob.escape(RUN), "task-*", "attempt-*", "result.json")):
+        found.add(str((read(path).get("next") or {}).get("job_id") or ""))
+    return {one for one in found if one.isdigit()}
 
 
 # --- end ----------------------------------------------------------------------------------------
