@@ -453,7 +453,7 @@ def node(given: argparse.Namespace) -> int:
         lambda: [memlock(given.fabric)],
         lambda: [memory(read_line("/proc/meminfo"))],
         lambda: [disk("disk", os.environ.get("TMPDIR") or "/tmp"), disk("run-folder", attempt())],  # noqa: S108
-        lambda: [program()],
+        lambda: [] if given.outside else [program()],
     ]
     for look in looks:
         try:
@@ -606,6 +606,7 @@ def main(words: Sequence[str]) -> int:
     look.add_argument("--hcas", type=names, default=[])
     look.add_argument("--interfaces", type=names, default=[])
     look.add_argument("--bandwidth", type=float, default=0.0)
+    look.add_argument("--outside", action="store_true", help="the program is in an image, and we are not")
     part = commands.add_parser("reduce")
     part.add_argument("address")
     for name in ("port", "rank", "world", "local"):
