@@ -506,6 +506,9 @@ def verdicts(found: dict[int, Record], names: Sequence[str]) -> tuple[list[Recor
     where another check or a missing node explains it, nor where torch was not loaded in time somewhere. If
     nothing tells them apart, the verdict is about all nodes.
     """
+    if not found and len(names) > 1:
+        # srun itself has failed: the first node runs this very script, so not all of them are bad.
+        return [{"node": None, "host": ALL, "reasons": ["no answer: srun could not start the tasks"]}], []
     bad: dict[int, list[str]] = {}
     warnings: list[Record] = []
     reduced: dict[int, Record] = {}
