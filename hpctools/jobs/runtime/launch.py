@@ -878,7 +878,7 @@ def mpi_rank(ranks: int) -> int:
 
 
 def sharing(launcher: str, ranks: int) -> int:
-    """How many ranks share the CPUs of a task. A task of srun's is a rank. mpirun's helper is one alone on its
+    """How many ranks share the CPUs of a task. A task of srun's is a rank. mpirun's helper is alone on its
     node, but SLURM_CPUS_PER_TASK is what the job has asked for each rank."""
     if launcher in ("srun", "none") or (launcher == "mpirun" and number("SLURM_CPUS_PER_TASK")):
         return 1
