@@ -168,7 +168,10 @@ def test_no_path_is_taken_for_more_than_a_path(text: str, read_only: bool) -> No
     [
         ("docker://ubuntu:22.04", "ubuntu:22.04"),
         ("docker://library/ubuntu", "library/ubuntu"),
-        ("docker://registry.example.org/nvidia/pytorch:25.10-py3", "registry.example.org#nvidia/pytorch:25.10-py3"),
+        (
+            "docker://registry.example.org/nvidia/pytorch:25.10-py3",
+            "registry.example.org#nvidia/pytorch:25.10-py3",
+        ),
         ("docker://localhost:5000/a/b@sha256:12", "localhost:5000#a/b@sha256:12"),
     ],
 )
@@ -190,7 +193,9 @@ def script(asked: Request, run: str = "/runs/x") -> str:
 @pytest.mark.parametrize("runtime", ["apptainer", "singularity", "pyxis"])
 def test_a_script_reads_as_it_did(tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Golden files of what begins with the choice of Python; Pyxis has not run here."""
-    site = f"  runtime: {runtime}\n  images: {{ngc: docker://registry.example.org/nvidia/pytorch:25.10-py3}}\n"
+    site = (
+        f"  runtime: {runtime}\n  images: {{ngc: docker://registry.example.org/nvidia/pytorch:25.10-py3}}\n"
+    )
     site += '  binds: [/scratch, "/opt/amazon:/opt/amazon:ro"]\n'
     monkeypatch.setattr(sys, "executable", "/opt/hpctools/bin/python")
     values = {"image": "ngc"} if runtime == "pyxis" else {}
