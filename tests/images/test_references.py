@@ -48,7 +48,10 @@ def test_a_reference_is_one_of_four(text: str, kind: str) -> None:
         ("dcoker://a/b", "(docker://a/b)"),
         ("library://a/b", "docker:// or oras://"),
         ("https://example.org/x.sif", "docker:// or oras://"),
-        ("docker://registry.example.org#nvidia/pytorch:25.10", "(docker://registry.example.org/nvidia/pytorch:25.10)"),
+        (
+            "docker://registry.example.org#nvidia/pytorch:25.10",
+            "(docker://registry.example.org/nvidia/pytorch:25.10)",
+        ),
         ("docker://a/B", "(docker://a/b)"),
         ("docker://", "HOST/NAME:TAG"),
         ("docker://-a", "HOST/NAME:TAG"),
