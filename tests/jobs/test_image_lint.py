@@ -66,6 +66,7 @@ def test_what_an_image_lacks_and_sets_is_said_by_one_look(folder: Path) -> None:
     assert said == [f"looking into {folder}/x.sif, once"]
     assert remarks(folder, said, nodes=2, env={"NCCL_P2P_DISABLE": "0"}) == found
     assert len(said) == len(seen(folder)) == 1  # kept for the digest
+    assert "--contain" in seen(folder)[0].split()  # the home folder is not for whoever made the image
 
 
 def test_of_the_network_nothing_is_said_on_one_node(folder: Path) -> None:
