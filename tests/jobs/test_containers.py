@@ -214,6 +214,21 @@ def test_pyxis_is_not_given_a_path_that_it_would_tear(tmp_path: Path) -> None:
     assert "Pyxis cannot mount" in problem.message
 
 
+@pytest.mark.parametrize("runtime", ["apptainer", "pyxis"])
+def test_mpirun_is_not_given_srun_s_options_of_pyxis(tmp_path: Path, runtime: str) -> None:
+    reference = "docker://registry.example.org/x:1" if runtime == "pyxis" else "x.sif"
+    asked = in_image(
+        tmp_path, f"  runtime: {runtime}\n", image=reference, launcher="mpirun", set="mpi=mpirun"
+    )
+    text = script(asked, str(tmp_path))
+    lines = text[text.index("# The ranks run in") : text.index("# A shell that dies")]
+    lines += text[text.index("_mpi=") : text.index("if [[ $_mpi != mpirun ]]")]
+    before = "_run=/runs/x; _python=python3; scontrol() { :; }; mpirun() { :; }; type() { :; }\n"
+    done = subprocess.run(["bash", "-u", "-c", f"{before}{lines}\necho on"], capture_output=True, text=True)
+    refused = "Pyxis gives images to srun, not to mpirun" in done.stderr
+    assert (done.stdout, refused) == (("", True) if runtime == "pyxis" else ("on\n", False)), done.stderr
+
+
 def test_a_job_without_an_image_is_told_nothing_of_containers(tmp_path: Path) -> None:
     text = script(ask(tmp_path))
     assert "_container" not in text
