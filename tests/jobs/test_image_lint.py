@@ -106,6 +106,15 @@ def test_an_image_that_takes_too_long_is_tried_once(folder: Path, monkeypatch: p
     assert len(remarks(folder, nodes=2)) == 1  # and then submit has it, too
 
 
+def test_a_cache_that_cannot_be_used_only_costs_time(folder: Path) -> None:
+    apptainer(folder, of_image())
+    (folder / "cache").write_text("no folder")
+    found = remarks(folder, nodes=2)
+    assert found == remarks(folder, nodes=2)
+    assert len(found) == 1
+    assert len(seen(folder)) == 2
+
+
 def test_a_job_without_an_image_looks_into_none(folder: Path) -> None:
     apptainer(folder, of_image())
     asked = in_image(folder, image=None)
