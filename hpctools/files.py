@@ -36,13 +36,14 @@ def write(path: Path, text: str | bytes, mode: int = 0o644, owner: tuple[int, in
 def locked(path: Path, *, wait: bool = True, mode: int = 0o600) -> Iterator[None]:
     """Hold an exclusive lock on path (made with mode if missing); waits for who holds it.
 
-    Raises BlockingIOError where somebody holds it and wait is False.
+    Raises BlockingIOError where somebody holds it and wait is False, OSError for a link: in a folder of
+    several users it could have a file made anywhere.
     """
     try:
         # Without O_CREAT: the kernel may refuse that for a file of somebody else's (fs.protected_regular).
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         if os.fstat(descriptor).st_uid == os.geteuid():
             os.fchmod(descriptor, mode)  # whatever the umask
     try:

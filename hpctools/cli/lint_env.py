@@ -29,10 +29,10 @@ def lint_env(
 ) -> int:
     """Tell which variables of NCCL, torch and libfabric are stale or harmful.
 
-    Looks at this shell and at what submit would add (site, hpctools.yaml, --env), or at what FILEs
-    set: ~/.bashrc, a job script, a Dockerfile, a file for --env-file. A FILE is read, never run. With
-    --image at what an image sets, by its definition or as an ENV of its Dockerfile. Ends with 1 if a
-    job on several nodes cannot run with one of them.
+    Looks at this shell and at what submit would add (site, its templates, hpctools.yaml, --env), or at
+    what FILEs set: ~/.bashrc, a job script, a Dockerfile, a file for --env-file. A FILE is read, never
+    run. With --image at what an image sets, by its definition or as an ENV of its Dockerfile. Ends with
+    1 if a job on several nodes cannot run with one of them.
 
     JSON: an array of objects with variable, value, origin, severity (fatal, warning), rule, message,
     hint and source.
@@ -64,7 +64,8 @@ def _here(asked: Request) -> Iterator[Found]:
 
     from hpctools.jobs import env_lint
 
-    return env_lint.of_job(asked.spec, os.environ)
+    yield from env_lint.of_job(asked.spec, os.environ)
+    yield from env_lint.of_scripts(asked.spec, asked.site)
 
 
 def _of_image(image: str, asked: Request) -> Iterator[Found]:

@@ -56,7 +56,8 @@ def version(program: str) -> str:
 
 def exec_words(program: str, image: Path, *, binds: Sequence[str] = ()) -> list[str]:
     """The words before a command that is run in an image here."""
-    words = [program, "--quiet", "exec", "--cleanenv", *(f"--bind={bind}" for bind in binds)]
+    # --contain: what is looked into may be anybody's, and is not to see the user's files.
+    words = [program, "--quiet", "exec", "--cleanenv", "--contain", *(f"--bind={bind}" for bind in binds)]
     if os.geteuid() == 0 and not _capable(_SYS_RESOURCE):
         words.append("--no-privs")  # it would ask for all capabilities, and fail
     return [*words, str(image)]

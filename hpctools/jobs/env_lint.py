@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
 from hpctools.jobs.env_rules import FATAL, RULES
 from hpctools.jobs.fabric import Fabric
@@ -78,9 +81,30 @@ def of_job(spec: JobSpec, inherited: Mapping[str, str]) -> Iterator[Found]:
             yield Found(name, value, SHELL)
 
 
+def of_scripts(spec: JobSpec, site: Site) -> Iterator[Found]:
+    """The variables that the site's first lines set, and templates that are not packaged.
+
+    What a template or bash makes of other values is not known here, so it is left out.
+    """
+    texts = [(site.setup, f"setup of {site.path}")]
+    launcher = "plain" if spec.launcher == "none" else spec.launcher
+    chosen = spec.settings.text("template")
+    paths = [Path(chosen)] if chosen else [folder / f"{launcher}.sbatch.j2" for folder in spec.templates]
+    for path in [*paths, *(folder / "base.sbatch.j2" for folder in spec.templates)]:
+        with contextlib.suppress(OSError):
+            texts.append((path.read_text(errors="replace"), str(path)))
+    for text, origin in texts:
+        yield from (one for one in of_text(text, origin) if not re.search(r"[$`]|\{[{%]", one.value))
+
+
 def remarks(spec: JobSpec, site: Site, inherited: Mapping[str, str]) -> tuple[str, ...]:
     """What is to be said at submission; of the network only where the job has one."""
-    found = findings(of_job(spec, inherited), site.fabric)
+    return said(chain(of_job(spec, inherited), of_scripts(spec, site)), spec, site)
+
+
+def said(variables: Iterable[Found], spec: JobSpec, site: Site) -> tuple[str, ...]:
+    """What is wrong with variables of a job; of the network only where the job has one."""
+    found = findings(variables, site.fabric)
     return tuple(str(one) for one in found if spec.nodes > 1 or not _NETWORK.match(one.variable))
 
 

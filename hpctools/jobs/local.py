@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from hpctools import process
 from hpctools.errors import InvalidInput, Problem
-from hpctools.jobs import contained, containers, record, resources, run_files, spec
+from hpctools.jobs import contained, containers, record, render, resources, run_files, spec
 from hpctools.jobs.record import Record
 from hpctools.jobs.request import Request
 from hpctools.jobs.resources import Resources
@@ -41,10 +42,11 @@ def run(
     for text in spec.doubts(request.spec):
         say(text)
     ranks = _ranks(request, environ)
+    options = render.launcher_options(request.spec, render.Variables(request.site.variables))
     launcher = request.spec.launcher
     if launcher == "srun" and ranks > 1:
         say("torchrun starts the ranks instead of srun: --local has no Slurm")
-        launcher = "torchrun"
+        launcher, options = "torchrun", []
     if request.spec.nodes > 1:
         say(f"1 node instead of {request.spec.nodes}: --local runs on this machine only")
     if request.settings.value("preflight"):
@@ -57,6 +59,7 @@ def run(
     say(f"run folder {folder}")
     words = [*_interpreter(request, taken, folder), "-I", "-S", os.path.join(folder, run_files.LAUNCH.name)]
     words += ["local", f"--launcher={launcher}", f"--ranks-per-node={ranks}"]
+    words += [f"--options={shlex.join(options)}"] * bool(options)
     job = request.spec
     return entry, start(words, {**environ, **dict(job.exports), **dict(job.secrets)})
 

@@ -33,6 +33,7 @@ from hpctools.jobs import (
     exported,
     facts,
     grace,
+    image_lint,
     record,
     resources,
     run_files,
@@ -128,7 +129,9 @@ def plan(
     if wrong:
         raise InvalidInput(wrong + warnings)
     remarks = spec.doubts(job) + taken.remarks + check.remarks(job, taken, known)
-    remarks += _said_of_environment(request, inherited)
+    remarks += _said_of_environment(request, inherited) + image_lint.remarks(
+        job, request.site, taken.gpus, say
+    )
     return Plan(request, known, taken, warnings, remarks)
 
 

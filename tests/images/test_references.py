@@ -29,7 +29,7 @@ def parsed(text: str) -> tuple[str | None, list[Problem]]:
         ("docker://alpine", "docker"),
         ("docker://registry.example.org/nvidia/pytorch:25.10-py3", "docker"),
         (f"docker://registry.example.org:5000/team/x@{DIGEST}", "docker"),
-        ("oras://ghcr.io/team/x:1", "oras"),
+        ("oras://registry.example.org/team/x:1", "oras"),
         ("pytorch", "name"),
         ("ngc-25.10", "name"),
     ],

@@ -215,3 +215,12 @@ def test_a_digest_is_computed_again_when_the_file_is_another(tmp_path: Path) -> 
     assert digests.known(path) is None
     sif(path, "2")
     assert digests.sha256(path) != before
+
+
+def test_a_lock_that_is_a_link_makes_no_file_elsewhere(cache: Path, tmp_path: Path) -> None:
+    with store.filling(cache, REFERENCE, pytest.fail):
+        (lock,) = cache.glob(".lock-*")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "made")
+    with store.filling(cache, REFERENCE, pytest.fail):
+        assert not (tmp_path / "made").exists()

@@ -213,23 +213,29 @@ def test_a_preflight_outside_of_the_image_does_not_look_for_its_programs(tmp_pat
     assert "--outside" not in script(in_image(tmp_path, preflight=True))
 
 
-def test_pyxis_is_not_run_by_mpirun(tmp_path: Path) -> None:
-    """By the real bash: --container-image would be an option that mpirun does not know."""
-    asked = in_image(tmp_path, "  runtime: pyxis\n", image="docker://ubuntu", launcher="mpirun")
-    text = script(asked)
-    start, end = text.index("if [[ $_mpi == mpirun && ${_con"), text.index("\nif [[ $_mpi != mpirun ]]")
-    for mpi, status in (("mpirun", 3), ("pmix", 0)):
-        before = f"_end() {{ exit 3; }}; _mpi={mpi} _container=(--container-image=ubuntu)\n"
-        done = subprocess.run(["bash", "-uc", before + text[start:end]], capture_output=True)
-        assert done.returncode == status
-
-
 def test_pyxis_is_not_given_a_path_that_it_would_tear(tmp_path: Path) -> None:
     folder = tmp_path / "a,b"
     folder.mkdir()
     asked = in_image(folder, "  runtime: pyxis\n", image="docker://ubuntu")
     (problem,) = contained.problems(asked.spec, asked.site.containers, f"{folder}/runs/x")
     assert "Pyxis cannot mount" in problem.message
+
+
+@pytest.mark.parametrize("runtime", ["apptainer", "pyxis"])
+def test_mpirun_is_not_given_srun_s_options_of_pyxis(tmp_path: Path, runtime: str) -> None:
+    reference = "docker://registry.example.org/x:1" if runtime == "pyxis" else "x.sif"
+    asked = in_image(
+        tmp_path, f"  runtime: {runtime}\n", image=reference, launcher="mpirun", set="mpi=mpirun"
+    )
+    text = script(asked, str(tmp_path))
+    lines = text[text.index("# The ranks run in") : text.index("# A shell that dies")]
+    lines += text[text.index("_mpi=") : text.index("if [[ $_mpi != mpirun ]]")]
+    before = (
+        "_run=/runs/x; _python=python3; scontrol() { :; }; mpirun() { :; }; type() { :; }; _end() { exit; }\n"
+    )
+    done = subprocess.run(["bash", "-u", "-c", f"{before}{lines}\necho on"], capture_output=True, text=True)
+    refused = "Pyxis gives images to srun, not to mpirun" in done.stderr
+    assert (done.stdout, refused) == (("", True) if runtime == "pyxis" else ("on\n", False)), done.stderr
 
 
 def test_a_job_without_an_image_is_told_nothing_of_containers(tmp_path: Path) -> None:

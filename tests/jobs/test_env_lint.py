@@ -167,3 +167,18 @@ def test_the_command_looks_at_the_shell_and_at_what_submit_adds(
     assert origins["NCCL_ALGO"] == "your shell"
     assert origins["NCCL_NVLS_ENABLE"].endswith("hpctools.yaml:2: env.NCCL_NVLS_ENABLE")
     assert origins["FI_EFA_FORK_SAFE"] == "--env FI_EFA_FORK_SAFE"
+
+
+def test_a_sites_first_lines_and_templates_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    lines = "export NCCL_ALGO=Ring\nexport MASTER_ADDR={{ var.head }} MASTER_PORT=$port\n"
+    (tmp_path / "templates/torchrun.sbatch.j2").write_text(lines)
+    (tmp_path / "templates/srun.sbatch.j2").write_text("export NCCL_PROTO=LL\n")
+    (tmp_path / "site.yaml").write_text(
+        "templates: templates\nsetup: |\n  module load cuda\n  export NCCL_P2P_DISABLE=1\n"
+    )
+    asked = ask(tmp_path, {"site": "./site.yaml"})
+    said = env_lint.remarks(asked.spec, asked.site, {})
+    assert [one.partition(" ")[0] for one in said] == ["NCCL_P2P_DISABLE=1", "NCCL_ALGO=Ring"]
+    assert f"setup of {tmp_path}/site.yaml:2" in said[0]
+    assert f"{tmp_path}/templates/torchrun.sbatch.j2:1" in said[1]

@@ -46,6 +46,18 @@ def test_a_local_job_has_the_same_folder_and_ends_with_the_jobs_status(tmp_path:
     assert [one.state for one in record.load_all()] == ["local"]
 
 
+@pytest.mark.parametrize(("launcher", "given"), [("torchrun", True), ("accelerate", True), ("srun", False)])
+def test_a_launcher_here_gets_the_words_that_are_its_own(tmp_path: Path, launcher: str, given: bool) -> None:
+    words = {f"{launcher}.options": "--max-restarts 0 'a b'"}
+    asked = ask(tmp_path, {"launcher": launcher, "ranks_per_node": 2, "set": words})
+    started = Started()
+    local.run(asked, environ={}, start=started)
+    assert ("--options=--max-restarts 0 'a b'" in started.words) == given
+    bad = ask(tmp_path, {"launcher": launcher, "set": {f"{launcher}.options": "'"}})
+    with pytest.raises(InvalidInput, match="cannot be split into words"):
+        local.run(bad, environ={}, start=started)
+
+
 @pytest.mark.parametrize(
     ("values", "environ", "ranks"),
     [

@@ -70,6 +70,7 @@ def test_an_image_starts_and_has_a_python_that_will_do(
 
 def test_an_image_that_is_not_there_is_bad_and_pyxis_images_are_only_read(tmp_path: Path) -> None:
     assert site_probe.image("/no/x.sif", "apptainer", [])["found"] == "/no/x.sif: No such file or directory"
+    assert site_probe.image(str(tmp_path), "apptainer", [])["verdict"] == "bad"  # submit takes no folder
     (tmp_path / "x.sqsh").write_text("x")
     assert site_probe.image(str(tmp_path / "x.sqsh"), "pyxis", [])["found"].endswith("can be read")
 

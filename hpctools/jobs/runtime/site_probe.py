@@ -225,9 +225,7 @@ def image(path: str, runtime: str, options: Sequence[str]) -> Record:
     try:
         with open(path, "rb") as file:
             file.read(1)
-    except IsADirectoryError:
-        pass  # a sandbox
-    except OSError as error:
+    except OSError as error:  # a folder, too: submit takes files
         return check("image", BAD, f"{path}: {error.strerror}")
     if runtime not in ("apptainer", "singularity"):
         return check("image", OK, f"{path} can be read")
