@@ -55,7 +55,8 @@ def _said(seen: Seen, was: str) -> str:
     if len(seen.jobs) > 1:
         return f"{seen.named.label}: {words.tally(seen.jobs)}; those that had not ended were cancelled"
     if job.waiting:
-        return f'{seen.named.label} "{job.name}" is cancelled; it had not started'
+        before = "it waited to be started again" if job.restarts else "it had not started"
+        return f'{seen.named.label} "{job.name}" is cancelled; {before}'
     ran = units.format_duration(job.elapsed_s)
     return f'{seen.named.label} "{job.name}" was {was} for {ran} and is told to end'
 

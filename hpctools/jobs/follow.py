@@ -180,7 +180,7 @@ class Follower:
     def _tell_array(self, seen: Seen) -> None:
         """Of an array: how many tasks are in which state, whenever that has changed."""
         tally = words.tally(seen.jobs)
-        if tally != self._told:
+        if tally != self._told and not seen.ended:  # the end is told by itself
             self._told = tally
             self._teller.say(f"array {self._job.job_id}: {tally}")
 

@@ -130,7 +130,8 @@ def report(seen: Seen, run: Run) -> Report:
         remarks.append(f"slurmctld does not answer ({reason_of(error)})")
     known = Accounting()
     if seen.named.job_id is not None:
-        known = queries.accounting(run, job_ids=[seen.named.job_id], duplicates=True)
+        ids = (seen.named.job_id, *_jobs_of_run(seen))
+        known = queries.accounting(run, job_ids=list(dict.fromkeys(ids)), duplicates=True)
         seen = _with_exits(seen, known.jobs)
         if single and not seen.away:
             seen = watch.finished(seen, run)
@@ -172,7 +173,7 @@ def _part(seen: Seen, job: JobState, rows: Sequence[AccountedJob], expected: Exp
     told = result is not None and result.first_failure is not None
     return Part(
         job=job,
-        usage=usage_of(job, rows),
+        usage=usage_of(job, rows, _jobs_of_run(seen)),
         status=status,
         expected=expected,
         result=result,
@@ -200,18 +201,32 @@ def log_of(seen: Seen, job: JobState) -> Path | None:
     return guess if job.work_dir and guess.is_file() else None
 
 
-def usage_of(job: JobState, rows: Sequence[AccountedJob]) -> Usage:
-    """What a job used: each run in accounting; without any, the last run as slurmctld counts it."""
-    mine = [row for row in rows if row.job_id == job.slurm_id]
+def _jobs_of_run(seen: Seen) -> tuple[str, ...]:
+    """The jobs that a run had so far, itself and those before it; of an array nothing."""
+    if seen.record is None or seen.record.array is not None:
+        return ()
+    return run_folder.job_ids(Path(seen.record.run))
+
+
+def usage_of(job: JobState, rows: Sequence[AccountedJob], of_run: Sequence[str] = ()) -> Usage:
+    """What a job used: each run in accounting, those of of_run included, the jobs that it goes on from;
+    without any, the last run as slurmctld counts it.
+    """
+    mine = _runs(job.slurm_id, rows)
     if mine:
-        # On a cluster that was set up again ids come twice: the last one's runs are meant.
-        last = mine[-1]
-        mine = [row for row in mine if (row.user, row.submit_line) == (last.user, last.submit_line)]
-        mine = [row for row in mine if row.start_s is not None]
-        return Usage(tuple(map(_accounted_run, mine)), True, last.state in state.ENDED)
+        settled = mine[-1].state in state.ENDED and job.ended  # a requeued one's last run ends, too
+        before = [row for one in of_run if one != job.slurm_id for row in _runs(one, rows)]
+        started = [row for row in (*before, *mine) if row.start_s is not None]
+        return Usage(tuple(map(_accounted_run, started)), True, settled)
     ran = job.start_s is not None and not job.waiting and job.elapsed_s > 0
     one = OneRun(job.state, job.start_s, job.end_s, job.elapsed_s, job.gpus, job.nodes, job.node_list)
     return Usage((one,) if ran else (), False, job.ended)
+
+
+def _runs(job_id: str, rows: Sequence[AccountedJob]) -> list[AccountedJob]:
+    """The rows of a job. On a cluster that was set up again ids come twice: the last one's are meant."""
+    mine = [row for row in rows if row.job_id == job_id]
+    return [row for row in mine if (row.user, row.submit_line) == (mine[-1].user, mine[-1].submit_line)]
 
 
 def _accounted_run(row: AccountedJob) -> OneRun:

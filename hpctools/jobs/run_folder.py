@@ -27,14 +27,15 @@ from pathlib import Path
 LARGEST_RECORD = 4 * 1024 * 1024
 
 # What a rank ends with that has saved and is to be started again (hpctools/preemption.py).
-CHECKPOINTED = 75
+CHECKPOINTED, DO_NOT_RESTART = 75, 93
 
 
 @dataclass(frozen=True)
 class Failure:
     """How a rank, or a node's task (rank is None then), failed.
 
-    status: 0..255, 128+signal. ended_s: seconds since 1970. asked: it was told to stop before.
+    status: 0..255, 128+signal. ended_s: seconds since 1970. asked: it was told to stop before. stage:
+    "preflight" or "container" where it failed before there was a rank.
     """
 
     rank: int | None
@@ -46,6 +47,7 @@ class Failure:
     ended_s: float
     last_lines: tuple[str, ...] = ()
     asked: bool = False
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,12 @@ def successor(run: Path, task: str | None = None) -> str | None:
     return None
 
 
+def job_ids(run: Path) -> tuple[str, ...]:
+    """The jobs of a run's attempts, oldest first: successors have ids of their own."""
+    began = (_read(attempt / "begin.json") or {} for attempt in attempts(run))
+    return tuple(dict.fromkeys(str(one["job_id"]) for one in began if str(one.get("job_id")).isdecimal()))
+
+
 def is_earlier(attempt: Path, job_id: str, restarts: int | None) -> bool:
     """Whether an attempt belongs to an earlier start of a job than the one after so many restarts."""
     began = _read(attempt / "begin.json") or {}
@@ -204,6 +212,7 @@ def _failure(record: Mapping[str, object]) -> Failure:
         ended_s=_float(record.get("ended_s")),
         last_lines=tuple(str(line) for line in lines) if isinstance(lines, list) else (),
         asked=record.get("asked") is True,
+        stage=next((name for name in ("preflight", "container") if record.get(name) is True), ""),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from hpctools.jobs import state
 from hpctools.jobs.report import Part, Report, Usage
-from hpctools.jobs.run_folder import Failure, Result
+from hpctools.jobs.run_folder import DO_NOT_RESTART, Failure, Result
 from hpctools.jobs.said import Said
 from hpctools.jobs.state import JobState
 from hpctools.slurm import units, why
@@ -69,12 +69,25 @@ def ending(job: JobState, status: int | None, result: Result | None) -> str:
         return f"{said}: {job.reason}"
     if job.state == "FAILED" and result is not None and failure is None and status == state.CANCELLED_STATUS:
         return f"{said}: No rank failed by itself; it was told to end (preempted, or by a signal)."
-    return f"{said}: {why.explain_state(job.state)}"
+    return f"{said}: {_reason(result) or why.explain_state(job.state)}"
+
+
+def _reason(result: Result | None) -> str:
+    """What is known of a job that failed, beyond Slurm's word for it."""
+    if result is None:
+        return ""
+    if result.state == "do not restart" and result.status == DO_NOT_RESTART:
+        return "A rank said that it is not to be started again."
+    if result.state == "checkpointed":
+        return "Its ranks saved and left, and it was not started again."
+    if result.first_failure is not None and result.first_failure.stage == "preflight":
+        return "Nothing was trained: the preflight found bad nodes."
+    return ""
 
 
 def first_failure(failure: Failure) -> str:
     """Which rank failed first, where and how."""
-    who = f"rank {failure.rank}" if failure.rank is not None else "the launcher"
+    who = f"rank {failure.rank}" if failure.rank is not None else f"the {failure.stage or 'launcher'}"
     node = f" (node {failure.node})" if failure.node is not None else ""
     how = f"status {failure.status}" + (f", {failure.signal}" if failure.signal else "")
     when = f", at {moment(failure.ended_s)}" if failure.ended_s else ""

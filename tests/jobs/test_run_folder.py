@@ -75,3 +75,10 @@ def test_attempts_and_tasks_come_in_the_order_of_their_numbers(tmp_path: Path) -
     assert run_folder.tasks(tmp_path) == ("9", "10")
     assert run_folder.attempts(tmp_path, "9") == ()
     assert run_folder.attempts(tmp_path / "none") == ()
+
+
+def test_the_jobs_of_a_run_are_those_of_its_attempts(tmp_path: Path) -> None:
+    for number, job_id in enumerate(("7", "7", "9", "$(id)")):
+        (tmp_path / f"attempt-{number}").mkdir()
+        (tmp_path / f"attempt-{number}" / "begin.json").write_text(json.dumps({"job_id": job_id}))
+    assert run_folder.job_ids(tmp_path) == ("7", "9")

@@ -143,3 +143,46 @@ def test_a_recorded_failure_is_told_with_its_last_lines_instead_of_the_log_s() -
 def test_a_moment_of_today_is_short() -> None:
     assert len(words.short_moment(time.time())) == len("14:30")
     assert len(words.short_moment(time.time() - 86400 * 3)) == len("11-21 14:30")
+
+
+def failed(status: int, how: str, stage: str = "") -> Result:
+    failure = Failure(None, None, 1, "n2", status, None, 1.0, stage=stage) if how == "failed" else None
+    return Result(status, failure, 1.0, how)
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (failed(93, "do not restart"), "A rank said that it is not to be started again."),
+        (failed(75, "checkpointed"), "Its ranks saved and left, and it was not started again."),
+        (failed(90, "failed", "preflight"), "Nothing was trained: the preflight found bad nodes."),
+        (failed(7, "failed"), "It ended with an error"),
+    ],
+)
+def test_why_a_job_failed_is_told_beyond_slurms_word(result: Result, said: str) -> None:
+    ended = replace(job(), state="FAILED")
+    assert said in words.ending(ended, result.status, result)
+
+
+def test_what_failed_before_there_were_ranks_is_named() -> None:
+    failure = failed(90, "failed", "preflight").first_failure
+    assert failure is not None
+    assert words.first_failure(failure).startswith("the preflight on n2 (node 1): status 90")
+
+
+def test_a_run_is_charged_for_the_jobs_that_it_went_on_from() -> None:
+    number = replay.number("running")
+    rows = queries.accounting(Replay(), job_ids=[number], duplicates=True).jobs
+    before = [replace(row, job_id="1", submit_line="sbatch", state="FAILED") for row in rows]
+    now = replace(job(), state="FAILED")
+    alone, whole = (report.usage_of(now, [*before, *rows], ids) for ids in ((), ("1", number)))
+    assert whole.gpu_seconds == 2 * alone.gpu_seconds > 0
+    assert len(whole.runs) == 2 * len(alone.runs)
+
+
+def test_what_was_used_is_not_settled_while_the_job_waits_to_be_started_again() -> None:
+    number = replay.number("running")
+    rows = queries.accounting(Replay(), job_ids=[number], duplicates=True).jobs
+    ended = [replace(row, state="PREEMPTED") for row in rows]
+    assert report.usage_of(replace(job(), state="FAILED"), ended).settled
+    assert not report.usage_of(replace(job(), state="PENDING"), ended).settled
