@@ -203,6 +203,10 @@ def status_of(job: JobState, recorded: int | None) -> int:
     """
     if job.state == "COMPLETED":
         return 0
+    if job.state == "PREEMPTED" and recorded is not None:
+        # 24.05 and newer call it so at its end, too, when it had been preempted and went on from there
+        # (GRACE_PREEMPT of job_mgr.c outlives a requeue that was asked for).
+        return recorded
     if job.state in ("CANCELLED", "PREEMPTED"):
         return CANCELLED_STATUS
     if job.state in ("TIMEOUT", "DEADLINE"):

@@ -69,13 +69,16 @@ def ending(job: JobState, status: int | None, result: Result | None) -> str:
         return f"{said}: {job.reason}"
     if job.state == "FAILED" and result is not None and failure is None and status == state.CANCELLED_STATUS:
         return f"{said}: No rank failed by itself; it was told to end (preempted, or by a signal)."
-    return f"{said}: {_reason(result) or why.explain_state(job.state)}"
+    told = _reason(result) if job.state in ("FAILED", "PREEMPTED") else ""
+    return f"{said}: {told or why.explain_state(job.state)}"
 
 
 def _reason(result: Result | None) -> str:
-    """What is known of a job that failed, beyond Slurm's word for it."""
+    """What is known of a job that did not just complete, beyond Slurm's word for it."""
     if result is None:
         return ""
+    if result.state == "finished" and not result.status:
+        return "It has finished. Slurm 24.05 and newer call a job so that was preempted before."
     if result.state == "do not restart" and result.status == DO_NOT_RESTART:
         return "A rank said that it is not to be started again."
     if result.state == "checkpointed":

@@ -32,6 +32,8 @@ def job(word: str = "COMPLETED", **more: object) -> JobState:
         ("CANCELLED", 0, 15, None, 143),
         ("CANCELLED", 0, 0, 0, 143),
         ("PREEMPTED", 0, 0, None, 143),
+        ("PREEMPTED", 0, 0, 0, 0),  # it went on, and finished
+        ("PREEMPTED", 0, 0, 7, 7),
         ("TIMEOUT", 0, 0, 143, 124),
         ("DEADLINE", 0, 0, None, 124),
         ("OUT_OF_MEMORY", 0, 125, None, 137),

@@ -164,6 +164,11 @@ def test_why_a_job_failed_is_told_beyond_slurms_word(result: Result, said: str) 
     assert said in words.ending(ended, result.status, result)
 
 
+def test_a_job_that_went_on_after_a_preemption_has_finished_whatever_slurm_calls_it() -> None:
+    ended = replace(job(), state="PREEMPTED")
+    assert "PREEMPTED: It has finished." in words.ending(ended, 0, Result(0, None, 1.0, "finished"))
+
+
 def test_what_failed_before_there_were_ranks_is_named() -> None:
     failure = failed(90, "failed", "preflight").first_failure
     assert failure is not None
