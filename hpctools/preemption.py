@@ -34,6 +34,9 @@ CHECKPOINTED = 75
 DO_NOT_RESTART = 93
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
+# This rank's number, by torchrun, the mpirun of Open MPI, that of MPICH and Intel, else by srun: under mpirun
+# Slurm's is the number of a helper that all ranks of a node share.
+RANK = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 # One rank may save for hours while the others wait for it: gloo's own limit is half an hour.
 PATIENCE = datetime.timedelta(days=7)
 
@@ -154,7 +157,7 @@ def _mark(step: int, seconds: float) -> None:
     global _longest_s
     _longest_s = max(_longest_s, seconds)
     if "HPCTOOLS_RUN" in os.environ:
-        rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+        rank = int(next(filter(None, map(os.environ.get, RANK)), 0))
         value = {"rank": rank, "step": step, "seconds": seconds, "longest_s": _longest_s, "at_s": time.time()}
         _write(f"checkpoint-{rank:05d}.json", value)
 

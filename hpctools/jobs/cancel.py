@@ -45,7 +45,7 @@ def cancel(named: Named, run: Run) -> Cancelled:
     if done.status != 0:
         said = (done.stderr.strip() or "no message").splitlines()[-1].split("error: ")[-1]
         return Cancelled(named.job_id, job.name, was, False, f"{named.label} was not cancelled: {said}")
-    if seen.record is not None and all(one.waiting for one in seen.jobs):
+    if seen.record is not None and watch.is_whole_run(seen) and all(one.waiting for one in seen.jobs):
         secrets.forget(seen.record.run)  # it never runs, so nothing else would
     return Cancelled(named.job_id, job.name, was, True, _said(seen, was))
 

@@ -181,7 +181,8 @@ def preflight(spec: JobSpec, resources: Resources, site: Site) -> str:
         "bandwidth": f"{network.bandwidth_gb_s or 0:g}",
     }
     told = [name for name, text in words.items() if text not in ("", "0") or name == "gpus"]
-    return " ".join(f"--{name}={quote(words[name])}" for name in told)
+    outside = ["--outside"] * (spec.container is not None and spec.container.runtime == containers.PYXIS)
+    return " ".join([*(f"--{name}={quote(words[name])}" for name in told), *outside])
 
 
 class Variables:

@@ -115,8 +115,8 @@ class Report:
 
 def report(seen: Seen, run: Run) -> Report:
     """Everything about a job that was looked at. What cannot be asked is a remark, not an error."""
-    if seen.record is not None and seen.ended and not seen.away and "_" not in (seen.named.job_id or ""):
-        secrets.forget(seen.record.run)  # whole arrays only: other tasks may need them
+    if seen.record is not None and seen.ended and not seen.away and watch.is_whole_run(seen):
+        secrets.forget(seen.record.run)
     remarks = list(seen.remarks)
     single = seen.jobs[0] if len(seen.jobs) == 1 else None
     expected = None

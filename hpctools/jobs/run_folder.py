@@ -9,9 +9,10 @@
         begin.json                when it began, and where
         checkpoint-00000.json     the newest checkpoint, and how long it took
         bad-n3.json               that a node was found unfit
+        preflight.json            what the preflight found of all nodes; preflight-000.json: of one
 
-The files are written by hpctools/jobs/runtime/launch.py. Any of them may be missing or half a
-file, because a job can be killed at any moment: then it is treated as not there.
+The files are written by those of hpctools/jobs/runtime and by hpctools/preemption.py. Any of them may be
+missing or half a file, because a job can be killed at any moment: then it is treated as not there.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def remarks(settings: Settings, cwd: str) -> tuple[str, ...]:
 
 
 def forget(run: str) -> None:
-    """Take the secrets of a job that has ended away. launch.py does it at the job's end, but a job that
+    """Take the secrets of a job that has ended away. restart.py does it at the job's end, but a job that
     is killed has none.
     """
     with contextlib.suppress(OSError):

@@ -212,6 +212,19 @@ def result_of(ours: Record | None, job: JobState) -> Result | None:
     return run_folder.result(attempts[-1])
 
 
+def is_whole_run(seen: Seen) -> bool:
+    """Whether no other job uses the run folder: not so for a task of an array, nor for an array of which a
+    task goes on as a job of its own.
+    """
+    ours = seen.record
+    if ours is None or ours.array is None:
+        return ours is not None
+    run = Path(ours.run)
+    return seen.named.job_id == ours.job_id and not any(
+        run_folder.successor(run, task) for task in run_folder.tasks(run)
+    )
+
+
 def finished(seen: Seen, run: Run) -> Seen:
     """seen, with the exit codes of what ended badly, which squeue does not tell."""
     return replace(seen, jobs=tuple(with_exit(job, run) for job in seen.jobs))

@@ -206,6 +206,24 @@ def test_a_script_reads_as_it_did(tmp_path: Path, runtime: str, monkeypatch: pyt
     assert text == (GOLDEN / f"{runtime}.txt").read_text()
 
 
+def test_a_preflight_outside_of_the_image_does_not_look_for_its_programs(tmp_path: Path) -> None:
+    """/opt/conda/bin/python of an image is on no node, and each would be called bad."""
+    asked = in_image(tmp_path, "  runtime: pyxis\n", image="docker://ubuntu", preflight=True)
+    assert " --outside\n" in script(asked)
+    assert "--outside" not in script(in_image(tmp_path, preflight=True))
+
+
+def test_pyxis_is_not_run_by_mpirun(tmp_path: Path) -> None:
+    """By the real bash: --container-image would be an option that mpirun does not know."""
+    asked = in_image(tmp_path, "  runtime: pyxis\n", image="docker://ubuntu", launcher="mpirun")
+    text = script(asked)
+    start, end = text.index("if [[ $_mpi == mpirun && ${_con"), text.index("\nif [[ $_mpi != mpirun ]]")
+    for mpi, status in (("mpirun", 3), ("pmix", 0)):
+        before = f"_end() {{ exit 3; }}; _mpi={mpi} _container=(--container-image=ubuntu)\n"
+        done = subprocess.run(["bash", "-uc", before + text[start:end]], capture_output=True)
+        assert done.returncode == status
+
+
 def test_pyxis_is_not_given_a_path_that_it_would_tear(tmp_path: Path) -> None:
     folder = tmp_path / "a,b"
     folder.mkdir()

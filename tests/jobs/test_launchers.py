@@ -48,6 +48,18 @@ def test_one_rank_in_all_is_no_distributed_training(node: Path, monkeypatch: pyt
     assert "--multi_gpu" not in launch.accelerate_words(1, "n1", 20012, [])
 
 
+@pytest.mark.parametrize(
+    ("launcher", "granted", "ranks"),
+    [("torchrun", "32", 4), ("srun", "8", 1), ("none", "8", 1), ("mpirun", "8", 1), ("mpirun", "", 4)],
+)
+def test_ranks_of_one_task_share_its_cpus(
+    launcher: str, granted: str, ranks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under mpirun Slurm still says how many CPUs each rank was to have."""
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", granted)
+    assert launch.sharing(launcher, 4) == ranks
+
+
 def test_bandwidths_are_those_of_nccl_tests() -> None:
     """An all-reduce of 1 GB in 10 ms among 8 ranks: 100 GB/s, of which each link carries 7/4."""
     found = nccl_test.row(10**9, 0.01, 8, 0)

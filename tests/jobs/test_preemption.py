@@ -57,6 +57,13 @@ def test_functions_of_atexit_run_when_it_leaves(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (75, "bye\n")
 
 
+def test_each_rank_of_mpirun_tells_of_its_own_checkpoint(tmp_path: Path) -> None:
+    for rank in "01":
+        ranks(tmp_path, HEAD + "\nwith w.saving(1): pass", SLURM_PROCID="0", OMPI_COMM_WORLD_RANK=rank)
+    found = sorted(path.name for path in tmp_path.glob("attempt-0/checkpoint-*"))
+    assert found == ["checkpoint-00000.json", "checkpoint-00001.json"]
+
+
 def test_the_run_folder_learns_of_a_checkpoint_and_of_the_longest_one(tmp_path: Path) -> None:
     code = "\nimport time\nfor step, s in ((10, 1), (20, 0)):\n with w.saving(step):\n  time.sleep(s)\n"
     ranks(tmp_path, HEAD + code, RANK="3")

@@ -143,6 +143,7 @@ SICK = preflight.check("gpus", BAD, "7 are there", "8")
         ({0: node(failed(False)), 1: node(failed(False))}, ["all nodes"]),
         ({0: node(failed(False)), 1: node(LATE)}, []),
         ({0: node(failed(False))}, ["b"]),
+        ({}, ["all nodes"]),  # srun has failed: a successor without any node would never start
     ],
 )
 def test_the_node_that_is_to_blame_is_named_and_no_other(found: dict[int, Record], bad: list[str]) -> None:

@@ -134,6 +134,15 @@ def test_each_task_of_an_array_counts_its_own(run: Path) -> None:
     assert begin(run, SLURM_ARRAY_TASK_ID="4").stdout == "1\n"
 
 
+def test_of_an_array_only_the_own_task_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last task to start has the array's number for its own; scontrol requeue would take all of them."""
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert restart.job_id() == "12"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert restart.job_id() == "12_3"
+
+
 def test_a_run_that_has_finished_is_not_run_again(run: Path) -> None:
     leave(run, 0, state="finished", status=0)
     done = begin(run)
@@ -179,3 +188,14 @@ def test_a_node_that_the_preflight_found_bad_is_left_out(run: Path) -> None:
     ]
     (run / "attempt-0" / "preflight.json").write_text(json.dumps({"bad": bad}))
     assert restart.bad_nodes(str(run / "attempt-0")) == {"n2": "gpus: 7 of 8; disk: full"}
+
+
+def test_successors_of_single_tasks_belong_to_their_array(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets are taken away by the last task of all: a successor of one has an array of its own."""
+    monkeypatch.setattr(restart, "RUN", str(run))
+    assert restart.arrays() == set()
+    (run / "job_id").write_text("12\n")
+    leave(run / "task-3", 0, state="failed", next={"verb": "successor", "job_id": "15"})
+    leave(run / "task-4", 0, state="failed", next={"verb": "end", "job_id": None})
+    leave(run / "task-5", 0, state="finished")
+    assert restart.arrays() == {"12", "15"}

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -223,6 +224,22 @@ def test_what_is_shown_rendered_is_a_script(name: str) -> None:
     text = template_example.script(templates.find(name, ()), None, {})
     subprocess.run(["bash", "-n"], input=text.encode(), check=True)
     assert "#SBATCH --nodes=2\n" in text
+
+
+def test_a_job_that_cannot_start_its_ranks_leaves_its_result_and_no_secrets(tmp_path: Path) -> None:
+    """By the real bash and restart.py; there is no mpirun."""
+    values = {"template": "mpirun", "python": sys.executable, "set": {"mpi": "mpirun"}, "secret": ["KEY"]}
+    asked = ask(tmp_path, values, environ={"HOME": str(tmp_path), "KEY": "x"})
+    taken = resources.resolve(asked.spec, asked.site, recorded())
+    job = Path(run_files.make(asked, taken, lambda text: None))
+    environ = {"PATH": str(tmp_path), "SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "1"}
+    bash = shutil.which("bash") or ""
+    done = subprocess.run(
+        [bash, job / run_files.SCRIPT], env=environ, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, "there is no mpirun on" in done.stderr) == (1, True), done
+    assert json.loads((job / "attempt-0/result.json").read_text())["state"] == "failed"
+    assert not (job / "secrets.json").exists()
 
 
 def test_the_options_of_a_launcher_are_words_and_no_shell(tmp_path: Path) -> None:

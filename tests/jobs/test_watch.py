@@ -161,6 +161,27 @@ def test_a_successor_is_known_by_the_run_folder_that_it_shares(
     assert watch.look(job("running"), Replay()).record is None
 
 
+def test_secrets_of_an_array_stay_while_any_task_may_need_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hpctools status` takes away what a job has left that was killed."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    mine = made(tmp_path, replay.number("array", None), array="0-3")
+    whole, task = (replace(watch.look(job("array", one), Replay()), record=mine) for one in (None, "2"))
+    kept = Path(mine.run, "secrets.json")
+    kept.touch()
+    report.report(task, Replay())
+    assert kept.exists()
+    attempt = Path(mine.run, "task-1", "attempt-0")
+    attempt.mkdir(parents=True)
+    (attempt / "result.json").write_text(json.dumps({"status": 1, "next": {"job_id": "99"}}))
+    report.report(whole, Replay())
+    assert kept.exists()
+    (attempt / "result.json").unlink()
+    report.report(whole, Replay())
+    assert not kept.exists()
+
+
 def test_tasks_that_slurmctld_has_forgotten_come_from_accounting() -> None:
     seen = watch.look(
         job("array"), Replay(forgotten=[replay.number("array", "0"), replay.number("array", "1")])

@@ -690,7 +690,8 @@ def load_secrets() -> None:
 
 
 def set_defaults(ranks: int) -> None:
-    """The environment of the program; what the user has set stays."""
+    """The environment of the program, ranks of which share the CPUs of a task of Slurm's; what the user has
+    set stays."""
     load_secrets()
     cpus = len(os.sched_getaffinity(0))  # what this step may really use
     granted = number("SLURM_CPUS_PER_TASK") or number("SLURM_CPUS_ON_NODE") or cpus
@@ -876,9 +877,16 @@ def mpi_rank(ranks: int) -> int:
     return run_program(rank, local_rank, "mpirun")
 
 
+def sharing(launcher: str, ranks: int) -> int:
+    """How many ranks share the CPUs of a task. A task of srun's is a rank. mpirun's helper is alone on its
+    node, but SLURM_CPUS_PER_TASK is what the job has asked for each rank."""
+    if launcher in ("srun", "none") or (launcher == "mpirun" and number("SLURM_CPUS_PER_TASK")):
+        return 1
+    return ranks
+
+
 def node(launcher: str, ranks: int, address: str, port: int, options: Sequence[str]) -> int:
-    # A task of srun's has CPUs of its own.
-    set_defaults(1 if launcher in ("srun", "none") else ranks)
+    set_defaults(sharing(launcher, ranks))
     if launcher == "mpirun":
         return mpi_rank(ranks)
     if launcher == "srun":

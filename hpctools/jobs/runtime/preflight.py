@@ -453,7 +453,7 @@ def node(given: argparse.Namespace) -> int:
         lambda: [memlock(given.fabric)],
         lambda: [memory(read_line("/proc/meminfo"))],
         lambda: [disk("disk", os.environ.get("TMPDIR") or "/tmp"), disk("run-folder", attempt())],  # noqa: S108
-        lambda: [program()],
+        lambda: [] if given.outside else [program()],
     ]
     for look in looks:
         try:
@@ -506,6 +506,9 @@ def verdicts(found: dict[int, Record], names: Sequence[str]) -> tuple[list[Recor
     where another check or a missing node explains it, nor where torch was not loaded in time somewhere. If
     nothing tells them apart, the verdict is about all nodes.
     """
+    if not found and len(names) > 1:
+        # srun itself has failed: the first node runs this very script, so not all of them are bad.
+        return [{"node": None, "host": ALL, "reasons": ["no answer: srun could not start the tasks"]}], []
     bad: dict[int, list[str]] = {}
     warnings: list[Record] = []
     reduced: dict[int, Record] = {}
@@ -606,6 +609,7 @@ def main(words: Sequence[str]) -> int:
     look.add_argument("--hcas", type=names, default=[])
     look.add_argument("--interfaces", type=names, default=[])
     look.add_argument("--bandwidth", type=float, default=0.0)
+    look.add_argument("--outside", action="store_true", help="the program is in an image, and we are not")
     part = commands.add_parser("reduce")
     part.add_argument("address")
     for name in ("port", "rank", "world", "local"):

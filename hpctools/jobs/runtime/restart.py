@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import json
 import os
 import re
@@ -79,6 +80,14 @@ def home() -> str:
     """The folder that outlives attempts: the run's own, or one for each task of an array."""
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
     return os.path.join(RUN, "task-" + task) if task else RUN
+
+
+def job_id() -> str:
+    """What Slurm calls this job, ID_TASK in an array: the number alone, of an array's last task to start, is
+    the array's own, and scontrol takes it for all of its tasks.
+    """
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def folder_of(number: int) -> str:
@@ -205,8 +214,19 @@ def is_last_task() -> bool:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     if not array:
         return True
-    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + array, "--format=%T"])
+    jobs = ",".join(sorted({array, *arrays()}))
+    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + jobs, "--format=%T"])
     return done.returncode == 0 and len(done.stdout.split()) <= 1
+
+
+def arrays() -> set[str]:
+    """The arrays that use this run folder: the first one, and the successors of single tasks."""
+    found = set()
+    with contextlib.suppress(OSError), open(os.path.join(RUN, "job_id"), encoding="ascii") as file:
+        found.add(file.read().strip())
+    for path in glob.glob(os.path.join(glob.escape(RUN), "task-*", "attempt-*", "result.json")):
+        found.add(str((read(path).get("next") or {}).get("job_id") or ""))
+    return {one for one in found if one.isdigit()}
 
 
 # --- end ----------------------------------------------------------------------------------------
@@ -294,7 +314,7 @@ def fields(text: str) -> dict[str, str]:
 
 
 def this_job() -> dict[str, str]:
-    done = slurm(["scontrol", "show", "job", os.environ.get("SLURM_JOB_ID", "")])
+    done = slurm(["scontrol", "show", "job", job_id()])
     return fields(done.stdout) if done.returncode == 0 else {}
 
 
@@ -338,9 +358,8 @@ def bad_nodes(folder: str) -> dict[str, str]:
 
 def requeue() -> bool:
     """Put this job back into the queue. Slurm kills us then."""
-    job_id = os.environ.get("SLURM_JOB_ID", "")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # else Slurm would wait for us, KillWait long
-    done = slurm(["scontrol", "requeue", job_id])
+    done = slurm(["scontrol", "requeue", job_id()])
     if done.returncode:
         say(f"Slurm does not requeue the job: {' '.join(done.stderr.split())}")
         return False
@@ -350,11 +369,10 @@ def requeue() -> bool:
 
 def successor(job: dict[str, str], exclude: Sequence[str]) -> str | None:
     """Submit this script again, to start when this job has ended; returns the new job's id."""
-    job_id = os.environ.get("SLURM_JOB_ID", "")
     # What describes this job would be taken for a request.
     ours = ("SLURM_", "SRUN_", "SBATCH_")
     env = {n: v for n, v in os.environ.items() if n == "SLURM_CONF" or not n.startswith(ours)}
-    words = ["sbatch", "--parsable", f"--dependency=afterany:{job_id}"]
+    words = ["sbatch", "--parsable", f"--dependency=afterany:{job_id()}"]
     without = [job["ExcNodeList"]] if job.get("ExcNodeList", "(null)") not in ("(null)", "") else []
     if [*without, *exclude]:
         words.append("--exclude=" + ",".join([*without, *exclude]))
@@ -374,7 +392,7 @@ def stay_ended() -> None:
     """Keep Slurm from starting a job again that has been preempted once, at whichever attempt's end: 24.05
     and newer do that, since the mark of a grace time outlives the requeue that we asked for."""
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
-        slurm(["scontrol", "update", "JobId=" + os.environ.get("SLURM_JOB_ID", ""), "Requeue=0"])
+        slurm(["scontrol", "update", "JobId=" + job_id(), "Requeue=0"])
 
 
 def left_out_before() -> bool:
@@ -417,11 +435,11 @@ def end(status: int, limits: Limits) -> int:
     say(f"to be started again: {made.reason}")
     if made.verb == "requeue" and requeue():
         return status
-    job_id = successor(job, made.exclude)
-    result["next"] = {**made._asdict(), "verb": "successor" if job_id else "end", "job_id": job_id}
+    onward = successor(job, made.exclude)
+    result["next"] = {**made._asdict(), "verb": "successor" if onward else "end", "job_id": onward}
     write(path, result)
-    if job_id:
-        say(f"it goes on as job {job_id}, in the same run folder")
+    if onward:
+        say(f"it goes on as job {onward}, in the same run folder")
     return status
 
 
