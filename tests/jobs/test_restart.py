@@ -199,3 +199,31 @@ def test_successors_of_single_tasks_belong_to_their_array(run: Path, monkeypatch
     leave(run / "task-4", 0, state="failed", next={"verb": "end", "job_id": None})
     leave(run / "task-5", 0, state="finished")
     assert restart.arrays() == {"12", "15"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_over"),
+    [
+        ("3  RUNNING  0", True),  # it has marked its end: the rest of its script needs nothing
+        ("4  RUNNING  0", False),
+        ("4  PENDING  0", False),
+        ("4  COMPLETING  0", True),  # killed before it could mark it
+        ("4  COMPLETING  1", False),  # requeued: it begins again
+        ("5-9%2  PENDING  0", False),
+        ("", False),
+    ],
+)
+def test_a_task_is_over_when_it_has_said_so_or_was_killed(
+    run: Path, monkeypatch: pytest.MonkeyPatch, line: str, is_over: bool
+) -> None:
+    monkeypatch.setattr(restart, "RUN", str(run))
+    for task in "34":
+        begin(run, SLURM_ARRAY_TASK_ID=task, SLURM_ARRAY_JOB_ID="12")
+    (run / "ended-3").touch()
+    assert restart.is_over(line) is is_over
+
+
+def test_a_task_that_begins_again_takes_its_mark_away(run: Path) -> None:
+    (run / "ended-3").touch()
+    begin(run, SLURM_ARRAY_TASK_ID="3")
+    assert not (run / "ended-3").exists()

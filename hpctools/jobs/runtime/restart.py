@@ -190,6 +190,8 @@ def begin(limits: Limits) -> int:
         "started_s": time.time(),
     }
     write(os.path.join(folder_of(number), "begin.json"), began)
+    with contextlib.suppress(OSError):
+        os.unlink(mark_of(os.environ.get("SLURM_ARRAY_TASK_ID", "")))
     if number:
         say(f"attempt {number}, on {began['nodes']}")
     print(number)
@@ -210,13 +212,40 @@ def forget_secrets() -> None:
 
 
 def is_last_task() -> bool:
-    """Whether no other task of this array will want anything of the run folder."""
-    array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    if not array:
+    """Whether no other task of this array will want anything of the run folder.
+
+    Tasks may end together, and Slurm lists them for a while after. So each marks its end before it looks:
+    the last one to do so sees the marks of all others.
+    """
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    if not array or not task:
         return True
-    jobs = ",".join(sorted({array, *arrays()}))
-    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + jobs, "--format=%T"])
-    return done.returncode == 0 and len(done.stdout.split()) <= 1
+    with contextlib.suppress(OSError):
+        os.close(os.open(mark_of(task), os.O_WRONLY | os.O_CREAT, 0o600))
+    known = arrays()
+    jobs = ",".join(sorted({array, *known}))
+    form = "--Format=ArrayTaskID,State,RestartCnt"
+    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + jobs, form])
+    # A task that got a successor meanwhile is not over.
+    return done.returncode == 0 and arrays() == known and all(map(is_over, done.stdout.splitlines()))
+
+
+def mark_of(task: str) -> str:
+    """In the folder of all tasks: who makes a file there sees those of the others, on NFS too."""
+    return os.path.join(RUN, "ended-" + task)
+
+
+def is_over(line: str) -> bool:
+    """Whether a task of an array that squeue lists will not run any more."""
+    words = line.split()
+    if len(words) != 3:
+        return False
+    task, state, restarts = words
+    if os.path.exists(mark_of(task)):
+        return True
+    # One that was killed has left no mark. A requeued one is COMPLETING too, but Slurm has counted that.
+    begun = glob.glob(os.path.join(glob.escape(RUN), "task-" + task, "attempt-*", "begin.json"))
+    return state == "COMPLETING" and restarts in [read(path).get("restart_count") for path in begun]
 
 
 def arrays() -> set[str]:
