@@ -56,6 +56,13 @@ def test_how_it_ended_and_what_slurm_did_decide(state: str, job: dict[str, str],
     assert decide(ended(state), job).verb == verb
 
 
+def test_what_slurm_has_ended_is_left_to_it() -> None:
+    """COMPLETING is what a cancelled job is, and one that Slurm requeues."""
+    assert decide(ended("stopped"), CANCELLED).reason == (
+        "left to Slurm: the job was cancelled, or is requeued by it already"
+    )
+
+
 def test_a_failed_job_is_retried_as_often_as_asked() -> None:
     assert decide(ended("failed")).verb == "requeue"
     assert decide(ended("failed", "checkpointed", "failed")).verb == "end"

@@ -279,7 +279,7 @@ def decide(
         return Decision("end", "")
     if job and job.get("JobState") != "RUNNING" and not ran_out(job):
         # COMPLETING hides what it was. After a preemption whose grace is over Slurm requeues by itself.
-        reason = "Slurm has ended the job: it was cancelled, or is requeued already"
+        reason = "left to Slurm: the job was cancelled, or is requeued by it already"
         return Decision("end", reason, by_slurm=True)
     preempted = job.get("PreemptTime", "None") not in ("None", "N/A", "")
     earlier = [one for one in so_far[:-1] if one.state == "failed" and not one.node_lost]
@@ -456,7 +456,7 @@ def end(status: int, limits: Limits) -> int:
     write(path, result)
     if made.verb == "end":
         if made.reason:
-            say(f"not started again: {made.reason}")
+            say(made.reason if made.by_slurm else f"not started again: {made.reason}")
         if not made.by_slurm and result["state"] != "stopped":
             stay_ended()
             forget_secrets()  # else Slurm may start the job again, which needs them
