@@ -3,6 +3,7 @@
     RUN/slurm.out                 the log of the job (of a task of an array: slurm-12_3.out)
     RUN/attempt-0/                one for each time that Slurm started the job
     RUN/task-3/attempt-0/         the same of a task of an array
+    RUN/ended-3                   that this task has ended, and needs no secrets any more
         rank-00000.log            what the rank wrote
         rank-00000.json           how it ended        node-000.json: the same of a node's task
         result.json               the job's status, its first failure and what comes next

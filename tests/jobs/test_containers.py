@@ -230,9 +230,8 @@ def test_mpirun_is_not_given_srun_s_options_of_pyxis(tmp_path: Path, runtime: st
     text = script(asked, str(tmp_path))
     lines = text[text.index("# The ranks run in") : text.index("# A shell that dies")]
     lines += text[text.index("_mpi=") : text.index("if [[ $_mpi != mpirun ]]")]
-    before = (
-        "_run=/runs/x; _python=python3; scontrol() { :; }; mpirun() { :; }; type() { :; }; _end() { exit; }\n"
-    )
+    before = "_run=/runs/x; _python=python3; scontrol() { :; }; mpirun() { :; }; type() { :; }\n"
+    before += "_end() { exit; }\n"
     done = subprocess.run(["bash", "-u", "-c", f"{before}{lines}\necho on"], capture_output=True, text=True)
     refused = "Pyxis gives images to srun, not to mpirun" in done.stderr
     assert (done.stdout, refused) == (("", True) if runtime == "pyxis" else ("on\n", False)), done.stderr
@@ -319,7 +318,7 @@ def test_a_node_without_the_image_is_named(tmp_path: Path, programs: Path) -> No
     assert done.returncode == 126
     (programs / "apptainer").unlink()
     done = run(job, tmp_path, programs, SLURM_RESTART_COUNT="1")
-    assert "hpctools: n7: there is no apptainer in PATH (" in done.stderr.decode()
+    assert "hpctools: n7: there is no apptainer in PATH; a site's" in done.stderr.decode()
     assert done.returncode == 127
 
 

@@ -56,6 +56,13 @@ def test_how_it_ended_and_what_slurm_did_decide(state: str, job: dict[str, str],
     assert decide(ended(state), job).verb == verb
 
 
+def test_what_slurm_has_ended_is_left_to_it() -> None:
+    """COMPLETING is what a cancelled job is, and one that Slurm requeues."""
+    assert decide(ended("stopped"), CANCELLED).reason == (
+        "left to Slurm: the job was cancelled, or is requeued by it already"
+    )
+
+
 def test_a_failed_job_is_retried_as_often_as_asked() -> None:
     assert decide(ended("failed")).verb == "requeue"
     assert decide(ended("failed", "checkpointed", "failed")).verb == "end"
@@ -199,3 +206,48 @@ def test_successors_of_single_tasks_belong_to_their_array(run: Path, monkeypatch
     leave(run / "task-4", 0, state="failed", next={"verb": "end", "job_id": None})
     leave(run / "task-5", 0, state="finished")
     assert restart.arrays() == {"12", "15"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_over"),
+    [
+        ("3  RUNNING  0", True),  # it has marked its end: the rest of its script needs nothing
+        ("4  RUNNING  0", False),
+        ("4  PENDING  0", False),
+        ("4  COMPLETING  0", True),  # killed before it could mark it
+        ("4  COMPLETING  1", False),  # requeued: it begins again
+        ("5-9%2  PENDING  0", False),
+        ("", False),
+    ],
+)
+def test_a_task_is_over_when_it_has_said_so_or_was_killed(
+    run: Path, monkeypatch: pytest.MonkeyPatch, line: str, is_over: bool
+) -> None:
+    monkeypatch.setattr(restart, "RUN", str(run))
+    for task in "34":
+        begin(run, SLURM_ARRAY_TASK_ID=task, SLURM_ARRAY_JOB_ID="12")
+    (run / "ended-3").touch()
+    assert restart.is_over(line) is is_over
+
+
+def test_a_task_that_begins_again_takes_its_mark_away(run: Path) -> None:
+    (run / "ended-3").touch()
+    begin(run, SLURM_ARRAY_TASK_ID="3")
+    assert not (run / "ended-3").exists()
+
+
+def test_a_job_whose_successor_is_refused_has_ended_for_good(run: Path) -> None:
+    leave(run, 0, state="failed", status=90)
+    (run / "attempt-0" / "bad-n1.json").write_text(json.dumps({"node": "n1", "reason": "hot"}))
+    (run / "secrets.json").touch()
+    (run / "job_id").write_text("12\n")
+    (run / "bin").mkdir()
+    words = [sys.executable, "-I", "-S", str(run / "restart.py"), "end", "90"]
+    environ = {"PATH": str(run / "bin"), "SLURM_JOB_ID": "12"}
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 90
+    assert "not started again: no successor could be submitted: [Errno 2]" in done.stderr
+    after = json.loads((run / "attempt-0" / "result.json").read_text())["next"]
+    assert (after["verb"], after["job_id"]) == ("end", None)
+    assert after["reason"].startswith("not started again: no successor could be submitted: [Errno 2]")
+    assert not (run / "secrets.json").exists()

@@ -70,3 +70,17 @@ def test_a_waiting_job_that_is_cancelled_leaves_no_secret(
     assert (job.run / "secrets.json").exists()
     assert job.cancel().done
     assert not (job.run / "secrets.json").exists()
+
+
+def test_the_last_of_tasks_that_end_together_takes_the_secrets_away(
+    slurm_env: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", VALUE)
+    job = hpctools.submit(
+        "sleep", "1", command=True, template="array", array="0-3%2", secret=["HF_TOKEN"], time="5"
+    )
+    assert job.run is not None
+    assert job.wait() == 0, job.logs()
+    assert (job.run / "secrets.removed").exists()  # by a task, not by us who waited
+    assert not (job.run / "secrets.json").exists()

@@ -57,7 +57,7 @@ def wrong(words: Sequence[str], environ: Mapping[str, str]) -> tuple[str, int]:
     """What is missing here, and the status for it; "" and 0 if nothing is."""
     if shutil.which(words[0], path=environ.get("PATH")) is None:
         where = "a site's setup may have to load its module"
-        return f"there is no {words[0]} in PATH ({environ.get('PATH', '')}); {where}", NO_PROGRAM
+        return f"there is no {words[0]} in PATH; {where}", NO_PROGRAM
     for source in sources(words):
         try:
             os.stat(source)

@@ -190,6 +190,8 @@ def begin(limits: Limits) -> int:
         "started_s": time.time(),
     }
     write(os.path.join(folder_of(number), "begin.json"), began)
+    with contextlib.suppress(OSError):
+        os.unlink(mark_of(os.environ.get("SLURM_ARRAY_TASK_ID", "")))
     if number:
         say(f"attempt {number}, on {began['nodes']}")
     print(number)
@@ -210,13 +212,40 @@ def forget_secrets() -> None:
 
 
 def is_last_task() -> bool:
-    """Whether no other task of this array will want anything of the run folder."""
-    array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    if not array:
+    """Whether no other task of this array will want anything of the run folder.
+
+    Tasks may end together, and Slurm lists them for a while after. So each marks its end before it looks:
+    the last one to do so sees the marks of all others.
+    """
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    if not array or not task:
         return True
-    jobs = ",".join(sorted({array, *arrays()}))
-    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + jobs, "--format=%T"])
-    return done.returncode == 0 and len(done.stdout.split()) <= 1
+    with contextlib.suppress(OSError):
+        os.close(os.open(mark_of(task), os.O_WRONLY | os.O_CREAT, 0o600))
+    known = arrays()
+    jobs = ",".join(sorted({array, *known}))
+    form = "--Format=ArrayTaskID,State,RestartCnt"
+    done = slurm(["squeue", "--noheader", "--array", "--jobs=" + jobs, form])
+    # A task that got a successor meanwhile is not over.
+    return done.returncode == 0 and arrays() == known and all(map(is_over, done.stdout.splitlines()))
+
+
+def mark_of(task: str) -> str:
+    """In the folder of all tasks: who makes a file there sees those of the others, on NFS too."""
+    return os.path.join(RUN, "ended-" + task)
+
+
+def is_over(line: str) -> bool:
+    """Whether a task of an array that squeue lists will not run any more."""
+    words = line.split()
+    if len(words) != 3:
+        return False
+    task, state, restarts = words
+    if os.path.exists(mark_of(task)):
+        return True
+    # One that was killed has left no mark. A requeued one is COMPLETING too, but Slurm has counted that.
+    begun = glob.glob(os.path.join(glob.escape(RUN), "task-" + task, "attempt-*", "begin.json"))
+    return state == "COMPLETING" and restarts in [read(path).get("restart_count") for path in begun]
 
 
 def arrays() -> set[str]:
@@ -250,7 +279,7 @@ def decide(
         return Decision("end", "")
     if job and job.get("JobState") != "RUNNING" and not ran_out(job):
         # COMPLETING hides what it was. After a preemption whose grace is over Slurm requeues by itself.
-        reason = "Slurm has ended the job: it was cancelled, or is requeued already"
+        reason = "left to Slurm: the job was cancelled, or is requeued by it already"
         return Decision("end", reason, by_slurm=True)
     preempted = job.get("PreemptTime", "None") not in ("None", "N/A", "")
     earlier = [one for one in so_far[:-1] if one.state == "failed" and not one.node_lost]
@@ -367,8 +396,10 @@ def requeue() -> bool:
     return True
 
 
-def successor(job: dict[str, str], exclude: Sequence[str]) -> str | None:
-    """Submit this script again, to start when this job has ended; returns the new job's id."""
+def successor(job: dict[str, str], exclude: Sequence[str]) -> tuple[str | None, str]:
+    """Submit this script again, to start when this job has ended; returns the new job's id, or why there
+    is none.
+    """
     # What describes this job would be taken for a request.
     ours = ("SLURM_", "SRUN_", "SBATCH_")
     env = {n: v for n, v in os.environ.items() if n == "SLURM_CONF" or not n.startswith(ours)}
@@ -383,9 +414,8 @@ def successor(job: dict[str, str], exclude: Sequence[str]) -> str | None:
     done = slurm([*words, os.path.join(RUN, "job.sbatch"), owner], env)
     found = re.search(r"^(\d+)(;\S+)?$", done.stdout, re.MULTILINE)
     if done.returncode or not found:
-        say(f"no successor could be submitted: {' '.join((done.stderr or done.stdout).split())}")
-        return None
-    return found[1]
+        return None, f"no successor could be submitted: {' '.join((done.stderr or done.stdout).split())}"
+    return found[1], ""
 
 
 def stay_ended() -> None:
@@ -425,21 +455,25 @@ def end(status: int, limits: Limits) -> int:
     made = decide(attempts(), limits, job, bad, lost, left_out_before())
     result["next"] = {**made._asdict(), "job_id": None}
     write(path, result)
-    if made.verb == "end":
-        if made.reason:
-            say(f"not started again: {made.reason}")
-        if not made.by_slurm and result["state"] != "stopped":
-            stay_ended()
-            forget_secrets()  # else Slurm may start the job again, which needs them
-        return status
-    say(f"to be started again: {made.reason}")
-    if made.verb == "requeue" and requeue():
-        return status
-    onward = successor(job, made.exclude)
-    result["next"] = {**made._asdict(), "verb": "successor" if onward else "end", "job_id": onward}
-    write(path, result)
-    if onward:
-        say(f"it goes on as job {onward}, in the same run folder")
+    if made.verb != "end":
+        say(f"to be started again: {made.reason}")
+        if made.verb == "requeue" and requeue():
+            return status
+        onward, refused = successor(job, made.exclude)
+        if onward:
+            made = made._replace(verb="successor")
+        else:
+            made = Decision("end", f"not started again: {refused}")
+        result["next"] = {**made._asdict(), "job_id": onward}
+        write(path, result)
+        say(f"it goes on as job {onward}, in the same run folder" if onward else made.reason)
+        if onward:
+            return status
+    elif made.reason:
+        say(made.reason if made.by_slurm else f"not started again: {made.reason}")
+    if not made.by_slurm and result["state"] != "stopped":
+        stay_ended()
+        forget_secrets()  # else Slurm may start the job again, which needs them
     return status
 
 
