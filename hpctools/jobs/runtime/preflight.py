@@ -588,9 +588,8 @@ def judge() -> int:
     for one in warnings:
         print(f"hpctools: preflight: {one['host']}: {one['check']}: {one['found']}")
     for one in bad:
-        print(
-            f"hpctools: preflight: {one['host']} {'is' if one['node'] is not None else 'are'} bad: {'; '.join(one['reasons'])}"
-        )
+        are = "are" if one["node"] is None else "is"
+        print(f"hpctools: preflight: {one['host']} {are} bad: {'; '.join(one['reasons'])}")
         write_failure(folder, one)
     if not bad:
         speed = f", all-reduce {min(speeds):.2f} GB/s" if speeds else ""
