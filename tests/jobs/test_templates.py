@@ -110,6 +110,33 @@ def test_what_is_wrong_with_a_choice_is_told(tmp_path: Path, values: Mapping[str
     assert [said in str(one) for one in ask(tmp_path, values).problems] == [True]
 
 
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ('{% extends "hpctools/base.sbatch.j2" %}', False),
+        ('{% extends "base.sbatch.j2" %}{# {% block launch %}true{% endblock %} #}', False),
+        ('{% extends "base.sbatch.j2" %}{% block launch %}\n{%- endblock %}', False),
+        (templates.copied("base"), False),
+        ('{% extends "base.sbatch.j2" %}{%- block launch -%}\nsrun true\n{% endblock %}', True),
+        ('{% extends "hpctools/plain.sbatch.j2" %}', True),
+        ("#!/bin/bash\nsrun true\n", True),
+    ],
+)
+def test_a_job_that_would_start_no_ranks_is_refused(tmp_path: Path, text: str, runs: bool) -> None:
+    (tmp_path / "mine.j2").write_text(text)
+    problems = [str(one) for one in ask(tmp_path, {"template": "mine.j2"}).problems]
+    assert runs == (problems == [])
+    for problem in problems:
+        assert problem.startswith("template=: mine.j2 starts no ranks: ")
+        assert '{% extends "hpctools/torchrun.sbatch.j2" %}' in problem
+
+
+def test_the_frame_itself_is_no_template_of_a_job(tmp_path: Path) -> None:
+    (problem,) = ask(tmp_path, {"template": "base"}).problems
+    assert "base starts no ranks" in str(problem)
+    assert "_end()" in template_example.script(templates.find("base", ()), None, {"HOME": str(tmp_path)})
+
+
 def test_without_a_target_only_some_templates_have_something_to_run(tmp_path: Path) -> None:
     assert "TARGET: is missing" in str(bare(tmp_path, {"template": "plain"}).problems[0])
     asked = bare(tmp_path, {"template": "preflight"})
