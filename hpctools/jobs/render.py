@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctools.errors import InvalidInput, Problem
 from hpctools.jobs import contained, containers, directives, exported, fabric
+from hpctools.jobs.nearest import unknown
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -45,8 +46,10 @@ def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[s
     template = spec.settings.text("template")
     folders = [Path(template).parent, *spec.templates] if template else spec.templates
     name = os.path.basename(template) if template else of_launcher(spec.launcher) + ENDING
+    templates = environment(folders)
     try:
-        text = environment(folders).get_template(name).render(values)
+        text = templates.get_template(name).render(values)
+        problems = lost_blocks(templates, name) if folders else []
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename or error.name}:{error.lineno}"
         raise InvalidInput([Problem(where, str(error.message))]) from error
@@ -58,6 +61,8 @@ def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[s
     except Exception as error:
         # A template may fail in any way that Python can; ours do not.
         raise InvalidInput([Problem(template or name, f"{type(error).__name__}: {error}")]) from error
+    if problems:
+        raise InvalidInput(problems)
     given = spec.settings.entries("set")
     return text, variables._unread(one for one in given if not one.startswith("site."))
 
@@ -143,6 +148,42 @@ def environment(folders: Iterable[Path]) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def lost_blocks(environment: Environment, name: str) -> list[Problem]:
+    """Outer blocks of a template, or of what it begins with, that nothing above them has: jinja2 leaves
+    them out without a word.
+    """
+    from jinja2 import nodes
+
+    def outer(node: nodes.Node) -> Iterator[nodes.Block]:
+        for child in node.iter_child_nodes():
+            if isinstance(child, nodes.Block):
+                yield child
+            else:
+                yield from outer(child)
+
+    lineage = []
+    while name and environment.loader:
+        text, file, _ = environment.loader.get_source(environment, name)
+        parsed = environment.parse(text)
+        extends = parsed.find(nodes.Extends)
+        found = extends.template if extends else None
+        parent = str(found.value) if isinstance(found, nodes.Const) else ""
+        lineage.append((file, parsed, parent))
+        if extends and not parent:
+            return []  # what it begins with is known only where it is rendered
+        name = parent and environment.join_path(parent, name)
+    problems: list[Problem] = []
+    known: set[str] = set()
+    for file, parsed, parent in reversed(lineage):
+        if parent:
+            lost = (one for one in outer(parsed) if one.name not in known)
+            problems += [
+                unknown(f"{file}:{one.lineno}", "block", one.name, known, f"of {parent}") for one in lost
+            ]
+        known |= {one.name for one in parsed.find_all(nodes.Block)}
+    return problems
 
 
 def quote(text: str) -> str:

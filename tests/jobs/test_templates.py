@@ -137,6 +137,46 @@ def test_the_frame_itself_is_no_template_of_a_job(tmp_path: Path) -> None:
     assert "_end()" in template_example.script(templates.find("base", ()), None, {"HOME": str(tmp_path)})
 
 
+PLAIN = '{% extends "hpctools/plain.sbatch.j2" %}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (PLAIN + "{% block launhc %}x{% endblock %}", ["launhc"]),
+        (PLAIN + "{% if var.x is defined %}\n{% block begn %}{% endblock %}{% endif %}", ["begn"]),
+        (PLAIN + "{% block setup %}{% block mine %}{% endblock %}{% endblock %}", []),
+        ('{% extends "middle.j2" %}\n{% block mine %}y{% endblock %}', []),
+        ('{% extends "middle.j2" %}\n{% block yours %}y{% endblock %}', ["yours"]),
+        ("{% block any %}{% endblock %}\n", []),
+        (templates.copied("plain"), []),
+    ],
+)
+def test_a_block_that_nothing_above_has_is_refused(tmp_path: Path, text: str, lost: list[str]) -> None:
+    inner = "{% block setup %}{% block mine %}{% endblock %}{% endblock %}\n"
+    (tmp_path / "middle.j2").write_text(PLAIN + inner)
+    (tmp_path / "mine.j2").write_text(text)
+    try:
+        script(tmp_path, "mine.j2", {})
+        found = []
+    except InvalidInput as error:
+        found = [str(one) for one in error.problems]
+    assert [re.sub(r".*no block '(\w+)'.*", r"\1", one) for one in found] == lost
+    if lost == ["launhc"]:
+        at = f"{tmp_path}/mine.j2:2: there is no block 'launhc' of hpctools/plain.sbatch.j2"
+        assert found == [f"{at} (did you mean launch?)"]
+
+
+def test_a_lost_block_in_a_template_that_takes_the_place_of_ours_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    text = '{% extends "base.sbatch.j2" %}{% block ende %}{% endblock %}'
+    (tmp_path / "t/base.sbatch.j2").write_text(text)
+    (tmp_path / "site.yaml").write_text("templates: t\n")
+    (tmp_path / "mine.j2").write_text(PLAIN)
+    with pytest.raises(InvalidInput, match=r"t/base\.sbatch\.j2:1: there is no block 'ende' of base"):
+        script(tmp_path, "mine.j2", {"site": "./site.yaml"})
+
+
 def test_without_a_target_only_some_templates_have_something_to_run(tmp_path: Path) -> None:
     assert "TARGET: is missing" in str(bare(tmp_path, {"template": "plain"}).problems[0])
     asked = bare(tmp_path, {"template": "preflight"})
