@@ -44,8 +44,11 @@ def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[s
     values["launcher_options"] = shlex.join(words)
     values["launcher_words"] = Text(" ".join(map(quote, words)))
     template = spec.settings.text("template")
-    folders = [Path(template).parent, *spec.templates] if template else spec.templates
-    name = os.path.basename(template) if template else of_launcher(spec.launcher) + ENDING
+    folders, name = spec.templates, of_launcher(spec.launcher) + ENDING
+    if template and Path(template).parent == PACKAGED:
+        name = PREFIX + os.path.basename(template)  # what it begins with may be the site's
+    elif template:
+        folders, name = (Path(template).parent, *spec.templates), os.path.basename(template)
     templates = environment(folders)
     try:
         text = templates.get_template(name).render(values)

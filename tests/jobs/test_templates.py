@@ -177,6 +177,17 @@ def test_a_lost_block_in_a_template_that_takes_the_place_of_ours_is_told(tmp_pat
         script(tmp_path, "mine.j2", {"site": "./site.yaml"})
 
 
+@pytest.mark.parametrize("values", [{"launcher": "none"}, {"template": "plain"}, {"template": "array"}])
+def test_a_frame_of_the_sites_is_that_of_every_template(tmp_path: Path, values: Mapping[str, object]) -> None:
+    (tmp_path / "t").mkdir()
+    text = '{% extends "hpctools/base.sbatch.j2" %}{% block setup %}# the site was here\n{% endblock %}'
+    (tmp_path / "t/base.sbatch.j2").write_text(text)
+    (tmp_path / "site.yaml").write_text("templates: t\n")
+    asked = ask(tmp_path, {"site": "./site.yaml", "array": "0-9", **values})
+    taken = resources.resolve(asked.spec, asked.site, recorded())
+    assert "# the site was here\n" in render.render(asked.spec, taken, asked.site, "/runs/x")[0]
+
+
 def test_without_a_target_only_some_templates_have_something_to_run(tmp_path: Path) -> None:
     assert "TARGET: is missing" in str(bare(tmp_path, {"template": "plain"}).problems[0])
     asked = bare(tmp_path, {"template": "preflight"})
