@@ -27,6 +27,7 @@ PACKAGED = Path(__file__).parent.parent / "data" / "job_templates"
 PREFIX = "hpctools/"
 ENDING = ".sbatch.j2"
 RESTART = ("max_attempts", "retries", "crash_limit", "crash_seconds")
+_UNSET = re.compile(r"variable (\S+) is not set")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -59,7 +60,8 @@ def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[s
     except jinja2.TemplateNotFound as error:
         raise InvalidInput([Problem(template or name, f"there is no template {error.name}")]) from error
     except jinja2.UndefinedError as error:
-        hint = "--set NAME=VALUE sets a variable"
+        unset = _UNSET.fullmatch(str(error))
+        hint = f"--set {unset[1]}=VALUE" if unset else "--set NAME=VALUE sets a variable: {{ var.NAME }}"
         raise InvalidInput([Problem(template or name, str(error), hint)]) from error
     except Exception as error:
         # A template may fail in any way that Python can; ours do not.
@@ -141,11 +143,19 @@ def environment(folders: Iterable[Path]) -> Environment:
             # A site's torchrun.sbatch.j2 that extends torchrun.sbatch.j2 means the packaged one.
             return PREFIX + template if template == parent else template
 
+    class Undefined(jinja2.StrictUndefined):
+        @property
+        def _undefined_message(self) -> str:
+            of = self._undefined_obj
+            if isinstance(of, Variables):
+                return f"variable {of._before}{self._undefined_name} is not set"
+            return super()._undefined_message
+
     packaged = jinja2.FileSystemLoader(PACKAGED)
     loaders: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader(list(folders)), packaged]
     return Templates(
         loader=jinja2.ChoiceLoader([*loaders, jinja2.PrefixLoader({PREFIX.rstrip("/"): packaged})]),
-        undefined=jinja2.StrictUndefined,
+        undefined=Undefined,
         finalize=lambda value: value if isinstance(value, Text) else quote(str(value)),
         trim_blocks=True,
         lstrip_blocks=True,

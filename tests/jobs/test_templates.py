@@ -188,6 +188,22 @@ def test_a_frame_of_the_sites_is_that_of_every_template(tmp_path: Path, values: 
     assert "# the site was here\n" in render.render(asked.spec, taken, asked.site, "/runs/x")[0]
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("var.data", "variable data is not set (--set data=VALUE)"),
+        ("var.data | upper", "variable data is not set (--set data=VALUE)"),
+        ("var.a.c", "variable a.c is not set (--set a.c=VALUE)"),
+        ("data", "'data' is undefined (--set NAME=VALUE sets a variable: {{ var.NAME }})"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_told_with_what_sets_it(tmp_path: Path, word: str, said: str) -> None:
+    (tmp_path / "mine.j2").write_text(PLAIN + "{% block setup %}{{ " + word + " }}{% endblock %}")
+    with pytest.raises(InvalidInput) as raised:
+        script(tmp_path, "mine.j2", {"set": {"a.b": "1"}})
+    assert str(raised.value) == f"{tmp_path}/mine.j2: {said}"
+
+
 def test_without_a_target_only_some_templates_have_something_to_run(tmp_path: Path) -> None:
     assert "TARGET: is missing" in str(bare(tmp_path, {"template": "plain"}).problems[0])
     asked = bare(tmp_path, {"template": "preflight"})
