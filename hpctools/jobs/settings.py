@@ -23,6 +23,8 @@ from hpctools.jobs.readers import OWNED, Value
 if TYPE_CHECKING:
     from hpctools.jobs.config_file import Entry
 
+# As they may stand in a file.
+MAPS = tuple(name for option in OPTIONS if option.many for name in {option.key, option.name})
 COMMAND_LINE, ARGUMENT, DEFAULT = "command line", "argument", "default"
 
 
@@ -157,7 +159,7 @@ def file(path: Path, problems: list[Problem]) -> Layer:
         return {}
     from hpctools.jobs import config_file
 
-    return of_entries(config_file.read(path, problems), str(path), problems)
+    return of_entries(config_file.read(path, problems, maps=MAPS), str(path), problems)
 
 
 def of_entries(entries: Mapping[str, Entry], path: str, problems: list[Problem]) -> Layer:
