@@ -175,6 +175,20 @@ def test_a_command_has_the_settings_of_the_folder_that_it_is_run_from(folder: Pa
     assert asked.spec.nodes == 3
 
 
+@pytest.mark.parametrize("name", ["env", "bind", "secret", "set", "sbatch-option"])
+def test_the_variable_of_a_map_is_told_since_there_is_none(folder: Path, name: str) -> None:
+    variable = f"HPCTOOLS_{name.upper().replace('-', '_')}"
+    (problem,) = ask(folder, environ={"HOME": str(folder), variable: "X"}).problems
+    assert str(problem).startswith(f"${variable}: is not read: --{name} is repeatable and has no variable (")
+
+
+def test_variables_of_ours_that_are_no_settings_are_no_mistakes(folder: Path) -> None:
+    """Those of a job, of hpctools itself and of its tests."""
+    names = "RUN ATTEMPT ATTEMPTS NODES_FILE RANKS DEBUG SANDBOX SLURM CORPUS TEST_SANDBOX COMPLETE".split()
+    environ = {"HOME": str(folder), **{f"HPCTOOLS_{name}": "x" for name in names}}
+    assert ask(folder, environ=environ).problems == ()
+
+
 def test_an_empty_file_says_nothing(folder: Path) -> None:
     write(folder / "hpctools.yaml", "# nothing\n")
     assert ask(folder).problems == ()
