@@ -214,10 +214,13 @@ def choose(
     return Settings(values), found
 
 
-def program(template: Template, target: str, problems: list[Problem]) -> str | None:
+def program(template: Template, target: str, args: Sequence[str], problems: list[Problem]) -> str | None:
     """The program of ours that a template runs, "" for none; None where it runs the TARGET."""
     if target and not template.needs_target:
         problems.append(Problem("TARGET", f"the template {template.name} runs no {target}", "leave it out"))
+    if args and template.program == "":
+        text = f"the template {template.name} runs nothing that could take {' '.join(args)}"
+        problems.append(Problem("ARGS", text, "leave them out"))
     return template.program
 
 

@@ -206,6 +206,11 @@ def test_a_variable_that_is_not_set_is_told_with_what_sets_it(tmp_path: Path, wo
 
 def test_without_a_target_only_some_templates_have_something_to_run(tmp_path: Path) -> None:
     assert "TARGET: is missing" in str(bare(tmp_path, {"template": "plain"}).problems[0])
+    (problem,) = request.gather(
+        "", ("x", "-y"), {"template": "preflight"}, environ={}, cwd=str(tmp_path)
+    ).problems
+    said = "ARGS: the template preflight runs nothing that could take x -y (leave them out)"
+    assert str(problem) == said
     asked = bare(tmp_path, {"template": "preflight"})
     assert (asked.problems, asked.spec.name, asked.settings.value("preflight")) == ((), "preflight", True)
 
