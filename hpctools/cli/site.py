@@ -53,7 +53,7 @@ def init(out: Path | None, partition: str | None, account: str | None, no_probe:
     slurmctld tells partitions, memory, preemption; one node of the partition, by a job of seconds, tells
     adapters, interfaces, container runtimes, modules, shared folders. Each value has a comment that says
     where it comes from; what could not be found out stands as a comment with what to do. Printed, unless
-    -o names a file, which is never overwritten.
+    -o names a file; one that is there stays as it is without --force.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hpctools.errors import Problem
 
 if TYPE_CHECKING:
-    from yaml.nodes import Node
+    from yaml.nodes import Node, SequenceNode
 
 # Deeper is a mistake, or an alias that stands within itself.
 _DEEPEST = 20
@@ -37,11 +37,14 @@ class Entry:
         return self.value if isinstance(self.value, Mapping) else {}
 
 
-def read(path: Path, problems: list[Problem], lists: Collection[str] = ()) -> Mapping[str, Entry]:
+def read(
+    path: Path, problems: list[Problem], lists: Collection[str] = (), maps: Collection[str] = ()
+) -> Mapping[str, Entry]:
     """The entries of a YAML file; what is wrong with it is added to problems.
 
     Keys are told apart without regard to - and _: both become _. lists: the keys at whose second level
-    lists of texts may stand; elsewhere they are problems.
+    lists of texts may stand; elsewhere they are problems. maps: keys, of the second level as defaults.env,
+    of maps that may be written as a list of words NAME or NAME=VALUE.
     """
     import yaml
 
@@ -63,7 +66,7 @@ def read(path: Path, problems: list[Problem], lists: Collection[str] = ()) -> Ma
         return {}
     if root is None:
         return {}
-    entry = _entry(root, path, problems, 0, lists)
+    entry = _entry(root, path, problems, 0, lists, maps)
     if not isinstance(entry.value, Mapping):
         problems.append(Problem(f"{path}:{entry.line}", "is no map of settings", "nodes: 4"))
     return entry.entries
@@ -75,7 +78,14 @@ def _syntax(path: Path, error: Exception) -> Problem:
     return Problem(f"{path}:{mark.line + 1}" if mark else str(path), f"is not YAML: {what}")
 
 
-def _entry(node: Node, path: Path, problems: list[Problem], depth: int, lists: Collection[str] = ()) -> Entry:
+def _entry(
+    node: Node,
+    path: Path,
+    problems: list[Problem],
+    depth: int,
+    lists: Collection[str] = (),
+    maps: Collection[str] = (),
+) -> Entry:
     from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
     line = node.start_mark.line + 1
@@ -100,9 +110,34 @@ def _entry(node: Node, path: Path, problems: list[Problem], depth: int, lists: C
         # Deeper down keys are names of the user's own: variables, options of sbatch.
         key = key_node.value.replace("-", "_") if depth == 0 else key_node.value
         if key in found:
-            message = f"{key_node.value} stands here again; the first is in line {found[key].line}"
-            problems.append(Problem(f"{path}:{key_line}", message))
+            problems.append(_again(path, key_node.value, key_line, found[key].line))
             continue
-        entry = _entry(value_node, path, problems, depth + 1, lists if depth or key in lists else ())
+        if key in maps and isinstance(value_node, SequenceNode):
+            found[key] = _words(value_node, path, problems)
+            continue
+        inner = [one.removeprefix(f"{key}.") for one in maps if one.startswith(f"{key}.")]
+        entry = _entry(value_node, path, problems, depth + 1, lists if depth or key in lists else (), inner)
         found[key] = Entry(entry.value, key_line if entry.value is None else entry.line, entry.items)
     return Entry(found, line)
+
+
+def _words(node: SequenceNode, path: Path, problems: list[Problem]) -> Entry:
+    """The map that a list of words NAME or NAME=VALUE stands for."""
+    from yaml.nodes import ScalarNode
+
+    found: dict[str, Entry] = {}
+    for one in node.value:
+        line = one.start_mark.line + 1
+        if not isinstance(one, ScalarNode):
+            problems.append(Problem(f"{path}:{line}", "is no text, NAME or NAME=VALUE"))
+            continue
+        name, equals, text = one.value.partition("=")
+        if name in found:
+            problems.append(_again(path, name, line, found[name].line))
+        else:
+            found[name] = Entry(text if equals else None, line)
+    return Entry(found, node.start_mark.line + 1)
+
+
+def _again(path: Path, name: str, line: int, first: int) -> Problem:
+    return Problem(f"{path}:{line}", f"{name} stands here again; the first is in line {first}")

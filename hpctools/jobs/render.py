@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctools.errors import InvalidInput, Problem
 from hpctools.jobs import contained, containers, directives, exported, fabric
+from hpctools.jobs.nearest import unknown
 from hpctools.jobs.resources import Resources
 from hpctools.jobs.site import Site
 from hpctools.jobs.spec import JobSpec
@@ -26,6 +27,7 @@ PACKAGED = Path(__file__).parent.parent / "data" / "job_templates"
 PREFIX = "hpctools/"
 ENDING = ".sbatch.j2"
 RESTART = ("max_attempts", "retries", "crash_limit", "crash_seconds")
+_UNSET = re.compile(r"variable (\S+) is not set")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -43,21 +45,29 @@ def render(spec: JobSpec, resources: Resources, site: Site, run: str) -> tuple[s
     values["launcher_options"] = shlex.join(words)
     values["launcher_words"] = Text(" ".join(map(quote, words)))
     template = spec.settings.text("template")
-    folders = [Path(template).parent, *spec.templates] if template else spec.templates
-    name = os.path.basename(template) if template else of_launcher(spec.launcher) + ENDING
+    folders, name = spec.templates, of_launcher(spec.launcher) + ENDING
+    if template and Path(template).parent == PACKAGED:
+        name = PREFIX + os.path.basename(template)  # what it begins with may be the site's
+    elif template:
+        folders, name = (Path(template).parent, *spec.templates), os.path.basename(template)
+    templates = environment(folders)
     try:
-        text = environment(folders).get_template(name).render(values)
+        text = templates.get_template(name).render(values)
+        problems = lost_blocks(templates, name) if folders else []
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename or error.name}:{error.lineno}"
         raise InvalidInput([Problem(where, str(error.message))]) from error
     except jinja2.TemplateNotFound as error:
         raise InvalidInput([Problem(template or name, f"there is no template {error.name}")]) from error
     except jinja2.UndefinedError as error:
-        hint = "--set NAME=VALUE sets a variable"
+        unset = _UNSET.fullmatch(str(error))
+        hint = f"--set {unset[1]}=VALUE" if unset else "--set NAME=VALUE sets a variable: {{ var.NAME }}"
         raise InvalidInput([Problem(template or name, str(error), hint)]) from error
     except Exception as error:
         # A template may fail in any way that Python can; ours do not.
         raise InvalidInput([Problem(template or name, f"{type(error).__name__}: {error}")]) from error
+    if problems:
+        raise InvalidInput(problems)
     given = spec.settings.entries("set")
     return text, variables._unread(one for one in given if not one.startswith("site."))
 
@@ -133,16 +143,60 @@ def environment(folders: Iterable[Path]) -> Environment:
             # A site's torchrun.sbatch.j2 that extends torchrun.sbatch.j2 means the packaged one.
             return PREFIX + template if template == parent else template
 
+    class Undefined(jinja2.StrictUndefined):
+        @property
+        def _undefined_message(self) -> str:
+            of = self._undefined_obj
+            if isinstance(of, Variables):
+                return f"variable {of._before}{self._undefined_name} is not set"
+            return super()._undefined_message
+
     packaged = jinja2.FileSystemLoader(PACKAGED)
     loaders: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader(list(folders)), packaged]
     return Templates(
         loader=jinja2.ChoiceLoader([*loaders, jinja2.PrefixLoader({PREFIX.rstrip("/"): packaged})]),
-        undefined=jinja2.StrictUndefined,
+        undefined=Undefined,
         finalize=lambda value: value if isinstance(value, Text) else quote(str(value)),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def lost_blocks(environment: Environment, name: str) -> list[Problem]:
+    """Outer blocks of a template, or of what it begins with, that nothing above them has: jinja2 leaves
+    them out without a word.
+    """
+    from jinja2 import nodes
+
+    def outer(node: nodes.Node) -> Iterator[nodes.Block]:
+        for child in node.iter_child_nodes():
+            if isinstance(child, nodes.Block):
+                yield child
+            else:
+                yield from outer(child)
+
+    lineage = []
+    while name and environment.loader:
+        text, file, _ = environment.loader.get_source(environment, name)
+        parsed = environment.parse(text)
+        extends = parsed.find(nodes.Extends)
+        found = extends.template if extends else None
+        parent = str(found.value) if isinstance(found, nodes.Const) else ""
+        lineage.append((file, parsed, parent))
+        if extends and not parent:
+            return []  # what it begins with is known only where it is rendered
+        name = parent and environment.join_path(parent, name)
+    problems: list[Problem] = []
+    known: set[str] = set()
+    for file, parsed, parent in reversed(lineage):
+        if parent:
+            lost = (one for one in outer(parsed) if one.name not in known)
+            problems += [
+                unknown(f"{file}:{one.lineno}", "block", one.name, known, f"of {parent}") for one in lost
+            ]
+        known |= {one.name for one in parsed.find_all(nodes.Block)}
+    return problems
 
 
 def quote(text: str) -> str:

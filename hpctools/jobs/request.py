@@ -59,7 +59,7 @@ def gather(
     chosen = site.change(chosen, changes, problems)
     searched = templates.folders(chosen, environ)
     merged, template = templates.choose(merged, searched, cwd, problems)
-    program = templates.program(template, target, problems) if template else None
+    program = templates.program(template, target, args, problems) if template else None
     if template and program is not None:
         target = template.name
     job = spec.build(target, args, merged, cwd, environ, problems, searched, program)

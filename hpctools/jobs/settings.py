@@ -23,6 +23,8 @@ from hpctools.jobs.readers import OWNED, Value
 if TYPE_CHECKING:
     from hpctools.jobs.config_file import Entry
 
+# As they may stand in a file.
+MAPS = tuple(name for option in OPTIONS if option.many for name in {option.key, option.name})
 COMMAND_LINE, ARGUMENT, DEFAULT = "command line", "argument", "default"
 
 
@@ -131,12 +133,19 @@ def _entries(name: str, value: object, origin: str) -> Iterable[tuple[str, Given
 
 
 def variables(environ: Mapping[str, str], problems: list[Problem]) -> Layer:
-    """The layer of HPCTOOLS_* variables. One that is nearly the name of a setting is a problem."""
+    """The layer of HPCTOOLS_* variables. One that is nearly the name of a setting is a problem, and one of
+    a map, which has none.
+    """
+    maps = {f"HPCTOOLS_{option.key.upper()}": option.name for option in OPTIONS if option.many}
     known = {option.environment: option.name for option in OPTIONS if not option.many}
     layer = {}
     for variable in environ:
         if variable in known:
             layer[known[variable]] = Given(environ[variable], f"${variable}")
+        elif variable in maps:
+            name = maps[variable]
+            message = f"is not read: --{name} is repeatable and has no variable"
+            problems.append(Problem(f"${variable}", message, f"{BY_NAME[name].key} in hpctools.yaml"))
         elif variable.startswith("HPCTOOLS_") and (near := nearest(variable, known, 0.9)):
             problems.append(Problem(f"${variable}", "is no variable of hpctools", f"did you mean {near}?"))
     return layer
@@ -157,7 +166,7 @@ def file(path: Path, problems: list[Problem]) -> Layer:
         return {}
     from hpctools.jobs import config_file
 
-    return of_entries(config_file.read(path, problems), str(path), problems)
+    return of_entries(config_file.read(path, problems, maps=MAPS), str(path), problems)
 
 
 def of_entries(entries: Mapping[str, Entry], path: str, problems: list[Problem]) -> Layer:

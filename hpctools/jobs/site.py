@@ -105,7 +105,8 @@ def load(path: Path | None, problems: list[Problem]) -> Site:
         return Site()
     from hpctools.jobs import config_file
 
-    entries = config_file.read(path, problems, lists=("containers",))
+    maps = [f"defaults.{name}" for name in settings.MAPS]
+    entries = config_file.read(path, problems, lists=("containers",), maps=maps)
     found: dict[str, object] = {"path": path}
     for key, entry in entries.items():
         where = f"{path}:{entry.line}"

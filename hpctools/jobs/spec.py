@@ -222,6 +222,13 @@ def _contradictions(spec: JobSpec) -> list[Problem]:
     if in_count and alone and same and in_count != alone:
         where = settings.where("gpu-type")
         found.append(Problem(where, f"is {alone}, but --gpus-per-node says {in_count}"))
+    hidden = dict(spec.secrets)
+    for name, _ in spec.exports:
+        if name in hidden:
+            entry = f"secret.{name}"
+            other = settings.where(entry if entry in settings.values else "env-file")
+            text = f"{name} is given by {other}, too, and only one of the two can be its value"
+            found.append(Problem(settings.where(f"env.{name}"), text, "leave one of them out"))
     output = settings.text("output") or ""
     folder = os.path.join(spec.workdir, os.path.dirname(output))
     if "%" not in folder and not os.path.isdir(folder):

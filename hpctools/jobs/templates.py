@@ -32,6 +32,7 @@ YOURS, SITE, OURS = "yours", "site", "packaged"
 _EXTENDS = re.compile(r"\{%-?\s*extends\s+[\"']([^\"']+)[\"']")
 _COMMENT = re.compile(r"\{#-?\s*(.*?)\s*-?#\}", re.DOTALL)
 _LIKE = re.compile(r"\blike: ([\w-]+)")
+_LAUNCH = re.compile(r"\{%-?\s*block\s+launch\b[^%]*%\}(?!\s*\{%-?\s*endblock)")
 _JINJA = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 
 # What each block of base.sbatch.j2 is for, in its order, with an example of what may stand in one's own.
@@ -56,8 +57,8 @@ BLOCKS: Mapping[str, tuple[str, str]] = MappingProxyType(
 @dataclass(frozen=True)
 class Template:
     """A template: its name and file, where it comes from (yours, site, packaged), the launcher whose
-    template it is or begins with (None: not known), what it is for, and the packaged templates that it is or
-    begins with.
+    template it is or begins with (None: not known), what it is for, the packaged templates that it is or
+    begins with, and whether anything in it starts the ranks.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Template:
     launcher: str | None
     about: str
     packaged: tuple[str, ...]
+    launches: bool = True
 
     @property
     def program(self) -> str | None:
@@ -115,9 +117,8 @@ def describe(path: Path, searched: Sequence[Path]) -> Template:
     if searched and searched[0].parent.name == "hpctools":
         origins[searched[0]] = YOURS
     text = _read(path)
-    packaged = tuple(
-        one.name.removesuffix(ENDING) for one in _lineage(path, text, searched) if one.parent == PACKAGED
-    )
+    lineage = tuple(_lineage(path, text, searched))
+    packaged = tuple(one.name.removesuffix(ENDING) for one in lineage if one.parent == PACKAGED)
     return Template(
         name=path.name.removesuffix(ENDING),
         path=path,
@@ -125,6 +126,7 @@ def describe(path: Path, searched: Sequence[Path]) -> Template:
         launcher=_launcher(packaged),
         about=_about(text),
         packaged=packaged,
+        launches=BASE not in packaged or any(_LAUNCH.search(_COMMENT.sub("", _read(one))) for one in lineage),
     )
 
 
@@ -193,6 +195,10 @@ def choose(
     except InvalidInput as error:
         problems.extend(replace(one, where=where) for one in error.problems)
         return settings, None
+    if not found.launches:
+        text = f"{word} starts no ranks: it has nothing but the frame, base, and no block launch"
+        hint = f'{{% extends "{PREFIX}torchrun{ENDING}" %}}, or another launcher\'s'
+        problems.append(Problem(where, text, hint))
     values = dict(settings.values)
     values["template"] = replace(values["template"], value=str(found.path))
     launcher, origin = values["launcher"], f"template {found.name}"
@@ -208,10 +214,13 @@ def choose(
     return Settings(values), found
 
 
-def program(template: Template, target: str, problems: list[Problem]) -> str | None:
+def program(template: Template, target: str, args: Sequence[str], problems: list[Problem]) -> str | None:
     """The program of ours that a template runs, "" for none; None where it runs the TARGET."""
     if target and not template.needs_target:
         problems.append(Problem("TARGET", f"the template {template.name} runs no {target}", "leave it out"))
+    if args and template.program == "":
+        text = f"the template {template.name} runs nothing that could take {' '.join(args)}"
+        problems.append(Problem("ARGS", text, "leave them out"))
     return template.program
 
 

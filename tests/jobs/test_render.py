@@ -130,8 +130,8 @@ def test_values_are_quoted_once_wherever_they_stand(tmp_path: Path, text: str) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{{ nope }}", "mine.j2: 'nope' is undefined (--set NAME=VALUE sets a variable)"),
-        ("{{ var.nope }}", "has no attribute 'nope'"),
+        ("{{ nope }}", "mine.j2: 'nope' is undefined (--set NAME=VALUE sets a variable: {{ var.NAME }})"),
+        ("{{ var.nope }}", "variable nope is not set (--set nope=VALUE)"),
         ("\n{% if %}", "mine.j2:2: Expected an expression"),
         ("{{ 1 / 0 }}", "mine.j2: ZeroDivisionError: division by zero"),
         ("{% include 'hpctools/mine.j2' %}", "mine.j2: there is no template hpctools/mine.j2"),

@@ -80,6 +80,18 @@ def test_what_is_wrong_is_told_and_no_value_is(tmp_path: Path) -> None:
     assert "No such file" in str(ask(tmp_path, {"env_file": "nope"}).problems[0])
 
 
+def test_a_variable_that_is_given_openly_too_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("A=hf_secret\nB=hf_secret\n")
+    (tmp_path / "hpctools.yaml").write_text("env: {C: hf_open}\n")
+    values = {"env_file": "keys", "secret": ["C"], "env": ["A=hf_open", "D=hf_open"]}
+    found = [str(one) for one in ask(tmp_path, values, environ={"HOME": "/", "C": "hf_secret"}).problems]
+    words = "only one of the two can be its value (leave one of them out)"
+    assert found == [
+        f"env=A: A is given by env_file=, too, and {words}",
+        f"{tmp_path}/hpctools.yaml:1: env.C: C is given by secret=C, too, and {words}",
+    ]
+
+
 def test_a_file_that_others_can_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("A=b\n")
     asked = ask(tmp_path, {"env_file": "keys"})

@@ -67,6 +67,36 @@ def test_yaml_values_are_the_text_that_was_written(folder: Path) -> None:
     assert asked.spec.exports == (("A", "no"), ("B", "1.10"), ("C", ""), ("D", "0x1f"))
 
 
+def test_a_map_may_be_a_list_of_words_as_on_the_command_line(folder: Path) -> None:
+    text = "secret: [TOKEN]\nenv:\n- A\n- B=x=y\n- C=\nbind: [/a, '/b:/c:ro']\nset: [p.q=1]\n"
+    write(folder / "hpctools.yaml", text + "sbatch-option: [hold]\nimage: docker://a\n")
+    asked = ask(folder, {"env": ["B=mine"]}, environ={"TOKEN": "t", "A": "here"})
+    assert [one for one in asked.problems if "image" not in one.where] == []
+    assert dict(asked.spec.exports) == {"A": "here", "B": "mine", "C": ""}
+    assert asked.spec.secrets == (("TOKEN", "t"),)
+    assert asked.settings.entries("bind") == {"/a": None, "/b:/c:ro": None}
+    assert asked.settings.entries("set") == {"p.q": "1"}
+    assert asked.settings.entries("sbatch-option") == {"hold": None}
+
+
+def test_the_defaults_of_a_site_may_have_such_lists_too(folder: Path) -> None:
+    site = write(folder / "site.yaml", "defaults:\n  env: [A=1]\n  sbatch-option: [hold]\n")
+    asked = ask(folder, {"site": str(site)})
+    assert (asked.problems, asked.spec.exports) == ((), (("A", "1"),))
+
+
+def test_what_is_wrong_in_such_a_list_is_told_with_its_line(folder: Path) -> None:
+    path = write(folder / "hpctools.yaml", "env:\n- A=1\n- 1B\n- [x]\n- A=2\nqos: [a]\nset: {a: [b]}\n")
+    text = [str(problem) for problem in ask(folder).problems]
+    assert text == [
+        f"{path}:4: is no text, NAME or NAME=VALUE",
+        f"{path}:5: A stands here again; the first is in line 2",
+        f"{path}:6: is a list; text is expected",
+        f"{path}:7: is a list; text is expected",
+        f"{path}:3: env.1B: not a name of a variable: '1B'",
+    ]
+
+
 def test_a_variable_without_a_value_is_inherited(folder: Path) -> None:
     write(folder / "hpctools.yaml", "env: {TOKEN: }\n")
     asked = ask(folder, {"env": ["OTHER"]}, environ={"TOKEN": "a b", "OTHER": "$x"})
@@ -143,6 +173,20 @@ def test_a_command_has_the_settings_of_the_folder_that_it_is_run_from(folder: Pa
     write(folder / "hpctools.yaml", "nodes: 3\n")
     asked = request.gather("/bin/sh", (), {"command": True}, environ={"HOME": str(folder)}, cwd=str(folder))
     assert asked.spec.nodes == 3
+
+
+@pytest.mark.parametrize("name", ["env", "bind", "secret", "set", "sbatch-option"])
+def test_the_variable_of_a_map_is_told_since_there_is_none(folder: Path, name: str) -> None:
+    variable = f"HPCTOOLS_{name.upper().replace('-', '_')}"
+    (problem,) = ask(folder, environ={"HOME": str(folder), variable: "X"}).problems
+    assert str(problem).startswith(f"${variable}: is not read: --{name} is repeatable and has no variable (")
+
+
+def test_variables_of_ours_that_are_no_settings_are_no_mistakes(folder: Path) -> None:
+    """Those of a job, of hpctools itself and of its tests."""
+    names = "RUN ATTEMPT ATTEMPTS NODES_FILE RANKS DEBUG SANDBOX SLURM CORPUS TEST_SANDBOX COMPLETE".split()
+    environ = {"HOME": str(folder), **{f"HPCTOOLS_{name}": "x" for name in names}}
+    assert ask(folder, environ=environ).problems == ()
 
 
 def test_an_empty_file_says_nothing(folder: Path) -> None:

@@ -111,8 +111,107 @@ def test_what_is_wrong_with_a_choice_is_told(tmp_path: Path, values: Mapping[str
     assert [said in str(one) for one in ask(tmp_path, values).problems] == [True]
 
 
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ('{% extends "hpctools/base.sbatch.j2" %}', False),
+        ('{% extends "base.sbatch.j2" %}{# {% block launch %}true{% endblock %} #}', False),
+        ('{% extends "base.sbatch.j2" %}{% block launch %}\n{%- endblock %}', False),
+        (templates.copied("base"), False),
+        ('{% extends "base.sbatch.j2" %}{%- block launch -%}\nsrun true\n{% endblock %}', True),
+        ('{% extends "hpctools/plain.sbatch.j2" %}', True),
+        ("#!/bin/bash\nsrun true\n", True),
+    ],
+)
+def test_a_job_that_would_start_no_ranks_is_refused(tmp_path: Path, text: str, runs: bool) -> None:
+    (tmp_path / "mine.j2").write_text(text)
+    problems = [str(one) for one in ask(tmp_path, {"template": "mine.j2"}).problems]
+    assert runs == (problems == [])
+    for problem in problems:
+        assert problem.startswith("template=: mine.j2 starts no ranks: ")
+        assert '{% extends "hpctools/torchrun.sbatch.j2" %}' in problem
+
+
+def test_the_frame_itself_is_no_template_of_a_job(tmp_path: Path) -> None:
+    (problem,) = ask(tmp_path, {"template": "base"}).problems
+    assert "base starts no ranks" in str(problem)
+    assert "_end()" in template_example.script(templates.find("base", ()), None, {"HOME": str(tmp_path)})
+
+
+PLAIN = '{% extends "hpctools/plain.sbatch.j2" %}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (PLAIN + "{% block launhc %}x{% endblock %}", ["launhc"]),
+        (PLAIN + "{% if var.x is defined %}\n{% block begn %}{% endblock %}{% endif %}", ["begn"]),
+        (PLAIN + "{% block setup %}{% block mine %}{% endblock %}{% endblock %}", []),
+        ('{% extends "middle.j2" %}\n{% block mine %}y{% endblock %}', []),
+        ('{% extends "middle.j2" %}\n{% block yours %}y{% endblock %}', ["yours"]),
+        ("{% block any %}{% endblock %}\n", []),
+        (templates.copied("plain"), []),
+    ],
+)
+def test_a_block_that_nothing_above_has_is_refused(tmp_path: Path, text: str, lost: list[str]) -> None:
+    inner = "{% block setup %}{% block mine %}{% endblock %}{% endblock %}\n"
+    (tmp_path / "middle.j2").write_text(PLAIN + inner)
+    (tmp_path / "mine.j2").write_text(text)
+    try:
+        script(tmp_path, "mine.j2", {})
+        found = []
+    except InvalidInput as error:
+        found = [str(one) for one in error.problems]
+    assert [re.sub(r".*no block '(\w+)'.*", r"\1", one) for one in found] == lost
+    if lost == ["launhc"]:
+        at = f"{tmp_path}/mine.j2:2: there is no block 'launhc' of hpctools/plain.sbatch.j2"
+        assert found == [f"{at} (did you mean launch?)"]
+
+
+def test_a_lost_block_in_a_template_that_takes_the_place_of_ours_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    text = '{% extends "base.sbatch.j2" %}{% block ende %}{% endblock %}'
+    (tmp_path / "t/base.sbatch.j2").write_text(text)
+    (tmp_path / "site.yaml").write_text("templates: t\n")
+    (tmp_path / "mine.j2").write_text(PLAIN)
+    with pytest.raises(InvalidInput, match=r"t/base\.sbatch\.j2:1: there is no block 'ende' of base"):
+        script(tmp_path, "mine.j2", {"site": "./site.yaml"})
+
+
+@pytest.mark.parametrize("values", [{"launcher": "none"}, {"template": "plain"}, {"template": "array"}])
+def test_a_frame_of_the_sites_is_that_of_every_template(tmp_path: Path, values: Mapping[str, object]) -> None:
+    (tmp_path / "t").mkdir()
+    text = '{% extends "hpctools/base.sbatch.j2" %}{% block setup %}# the site was here\n{% endblock %}'
+    (tmp_path / "t/base.sbatch.j2").write_text(text)
+    (tmp_path / "site.yaml").write_text("templates: t\n")
+    asked = ask(tmp_path, {"site": "./site.yaml", "array": "0-9", **values})
+    taken = resources.resolve(asked.spec, asked.site, recorded())
+    assert "# the site was here\n" in render.render(asked.spec, taken, asked.site, "/runs/x")[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("var.data", "variable data is not set (--set data=VALUE)"),
+        ("var.data | upper", "variable data is not set (--set data=VALUE)"),
+        ("var.a.c", "variable a.c is not set (--set a.c=VALUE)"),
+        ("data", "'data' is undefined (--set NAME=VALUE sets a variable: {{ var.NAME }})"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_told_with_what_sets_it(tmp_path: Path, word: str, said: str) -> None:
+    (tmp_path / "mine.j2").write_text(PLAIN + "{% block setup %}{{ " + word + " }}{% endblock %}")
+    with pytest.raises(InvalidInput) as raised:
+        script(tmp_path, "mine.j2", {"set": {"a.b": "1"}})
+    assert str(raised.value) == f"{tmp_path}/mine.j2: {said}"
+
+
 def test_without_a_target_only_some_templates_have_something_to_run(tmp_path: Path) -> None:
     assert "TARGET: is missing" in str(bare(tmp_path, {"template": "plain"}).problems[0])
+    (problem,) = request.gather(
+        "", ("x", "-y"), {"template": "preflight"}, environ={}, cwd=str(tmp_path)
+    ).problems
+    said = "ARGS: the template preflight runs nothing that could take x -y (leave them out)"
+    assert str(problem) == said
     asked = bare(tmp_path, {"template": "preflight"})
     assert (asked.problems, asked.spec.name, asked.settings.value("preflight")) == ((), "preflight", True)
 
