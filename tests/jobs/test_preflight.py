@@ -131,6 +131,9 @@ def failed(joined: bool) -> Record:
 DONE = preflight.check("all-reduce", OK, "1 GB/s")
 LATE = preflight.check("all-reduce", WARNING, "torch was not loaded in time")
 SICK = preflight.check("gpus", BAD, "7 are there", "8")
+NO_PROGRAM = preflight.check("program", BAD, "x is not there")
+NO_IMAGE = preflight.check("image", BAD, "x cannot be read")
+FULL = preflight.check("disk", BAD, "/tmp: 0.0 GiB free")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,16 @@ SICK = preflight.check("gpus", BAD, "7 are there", "8")
 def test_the_node_that_is_to_blame_is_named_and_no_other(found: dict[int, Record], bad: list[str]) -> None:
     named, _ = preflight.verdicts(found, ["a", "b"])
     assert [one["host"] for one in named] == bad
+
+
+def test_a_job_of_one_node_has_no_other_to_compare_with() -> None:
+    named, _ = preflight.verdicts({0: node(NO_PROGRAM)}, ["a"])
+    assert named == [{"node": 0, "host": "a", "reasons": ["program: x is not there"]}]
+
+
+def test_what_all_nodes_fail_alike_is_said_once() -> None:
+    named, _ = preflight.verdicts({0: node(NO_PROGRAM), 1: node(NO_PROGRAM)}, ["a", "b"])
+    assert named == [{"node": None, "host": "all nodes", "reasons": ["program: x is not there"]}]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ Record = Dict[str, Any]
 OK, WARNING, BAD, SKIPPED = "ok", "warning", "bad", "skipped"
 
 ALL = "all nodes"  # the name of none
+# What is wrong on every node is wrong with the job or the site, not with the nodes.
+SHARED = ("nic", "memlock", "run-folder", "program", "image")
 STATUS = 90  # what a job ends with that has a bad node
 NODE_S = 45.0  # for one node, the all-reduce included
 TOOL_S = 12.0  # nvidia-smi of a sick GPU may never come back
@@ -504,12 +506,15 @@ def verdicts(found: dict[int, Record], names: Sequence[str]) -> tuple[list[Recor
 
     When an all-reduce fails it fails on all nodes. Those are bad that did not come as far as others; none
     where another check or a missing node explains it, nor where torch was not loaded in time somewhere. If
-    nothing tells them apart, the verdict is about all nodes.
+    nothing tells them apart, the verdict is about all nodes; so it is where all fail the same check of those
+    that depend on the job or the site.
     """
     if not found and len(names) > 1:
         # srun itself has failed: the first node runs this very script, so not all of them are bad.
         return [{"node": None, "host": ALL, "reasons": ["no answer: srun could not start the tasks"]}], []
     bad: dict[int, list[str]] = {}
+    shared = failed_everywhere(found, names)
+    about_all: set[str] = set()
     warnings: list[Record] = []
     reduced: dict[int, Record] = {}
     for index, name in enumerate(names):
@@ -520,6 +525,8 @@ def verdicts(found: dict[int, Record], names: Sequence[str]) -> tuple[list[Recor
             where = {"node": index, "host": name}
             if one["name"] == "all-reduce" and one["verdict"] == BAD:
                 reduced[index] = one
+            elif one["verdict"] == BAD and one["name"] in shared:
+                about_all.add(why(one))
             elif one["verdict"] == BAD:
                 bad.setdefault(index, []).append(why(one))
             elif one["verdict"] == WARNING:
@@ -529,6 +536,8 @@ def verdicts(found: dict[int, Record], names: Sequence[str]) -> tuple[list[Recor
     named: list[Record] = [
         {"node": i, "host": names[i], "reasons": reasons} for i, reasons in sorted(bad.items())
     ]
+    if about_all:
+        named.append({"node": None, "host": ALL, "reasons": sorted(about_all)})
     slow = any(one["check"] == "all-reduce" for one in warnings)
     if reduced and not named and slow:
         warnings.append(
@@ -542,6 +551,14 @@ def verdicts(found: dict[int, Record], names: Sequence[str]) -> tuple[list[Recor
             reasons = sorted({why(one) for one in reduced.values()})
             named = [{"node": None, "host": ALL, "reasons": reasons}]
     return named, warnings
+
+
+def failed_everywhere(found: dict[int, Record], names: Sequence[str]) -> set[str]:
+    """The checks of SHARED that all of several nodes fail."""
+    if len(names) < 2 or len(found) < len(names):
+        return set()
+    failed = [{one["name"] for one in node["checks"] if one["verdict"] == BAD} for node in found.values()]
+    return set(SHARED).intersection(*failed)
 
 
 def why(one: Record) -> str:
@@ -571,7 +588,8 @@ def judge() -> int:
     for one in warnings:
         print(f"hpctools: preflight: {one['host']}: {one['check']}: {one['found']}")
     for one in bad:
-        print(f"hpctools: preflight: {one['host']} is bad: {'; '.join(one['reasons'])}")
+        verb = "is" if one["node"] is not None else "are"
+        print(f"hpctools: preflight: {one['host']} {verb} bad: {'; '.join(one['reasons'])}")
         write_failure(folder, one)
     if not bad:
         speed = f", all-reduce {min(speeds):.2f} GB/s" if speeds else ""
