@@ -234,3 +234,20 @@ def test_a_task_that_begins_again_takes_its_mark_away(run: Path) -> None:
     (run / "ended-3").touch()
     begin(run, SLURM_ARRAY_TASK_ID="3")
     assert not (run / "ended-3").exists()
+
+
+def test_a_job_whose_successor_is_refused_has_ended_for_good(run: Path) -> None:
+    leave(run, 0, state="failed", status=90)
+    (run / "attempt-0" / "bad-n1.json").write_text(json.dumps({"node": "n1", "reason": "hot"}))
+    (run / "secrets.json").touch()
+    (run / "job_id").write_text("12\n")
+    (run / "bin").mkdir()
+    words = [sys.executable, "-I", "-S", str(run / "restart.py"), "end", "90"]
+    environ = {"PATH": str(run / "bin"), "SLURM_JOB_ID": "12"}
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 90
+    assert "not started again: no successor could be submitted: [Errno 2]" in done.stderr
+    after = json.loads((run / "attempt-0" / "result.json").read_text())["next"]
+    assert (after["verb"], after["job_id"]) == ("end", None)
+    assert after["reason"].startswith("not started again: no successor could be submitted: [Errno 2]")
+    assert not (run / "secrets.json").exists()

@@ -396,8 +396,10 @@ def requeue() -> bool:
     return True
 
 
-def successor(job: dict[str, str], exclude: Sequence[str]) -> str | None:
-    """Submit this script again, to start when this job has ended; returns the new job's id."""
+def successor(job: dict[str, str], exclude: Sequence[str]) -> tuple[str | None, str]:
+    """Submit this script again, to start when this job has ended; returns the new job's id, or why there
+    is none.
+    """
     # What describes this job would be taken for a request.
     ours = ("SLURM_", "SRUN_", "SBATCH_")
     env = {n: v for n, v in os.environ.items() if n == "SLURM_CONF" or not n.startswith(ours)}
@@ -412,9 +414,8 @@ def successor(job: dict[str, str], exclude: Sequence[str]) -> str | None:
     done = slurm([*words, os.path.join(RUN, "job.sbatch"), owner], env)
     found = re.search(r"^(\d+)(;\S+)?$", done.stdout, re.MULTILINE)
     if done.returncode or not found:
-        say(f"no successor could be submitted: {' '.join((done.stderr or done.stdout).split())}")
-        return None
-    return found[1]
+        return None, f"no successor could be submitted: {' '.join((done.stderr or done.stdout).split())}"
+    return found[1], ""
 
 
 def stay_ended() -> None:
@@ -454,21 +455,25 @@ def end(status: int, limits: Limits) -> int:
     made = decide(attempts(), limits, job, bad, lost, left_out_before())
     result["next"] = {**made._asdict(), "job_id": None}
     write(path, result)
-    if made.verb == "end":
-        if made.reason:
-            say(made.reason if made.by_slurm else f"not started again: {made.reason}")
-        if not made.by_slurm and result["state"] != "stopped":
-            stay_ended()
-            forget_secrets()  # else Slurm may start the job again, which needs them
-        return status
-    say(f"to be started again: {made.reason}")
-    if made.verb == "requeue" and requeue():
-        return status
-    onward = successor(job, made.exclude)
-    result["next"] = {**made._asdict(), "verb": "successor" if onward else "end", "job_id": onward}
-    write(path, result)
-    if onward:
-        say(f"it goes on as job {onward}, in the same run folder")
+    if made.verb != "end":
+        say(f"to be started again: {made.reason}")
+        if made.verb == "requeue" and requeue():
+            return status
+        onward, refused = successor(job, made.exclude)
+        if onward:
+            made = made._replace(verb="successor")
+        else:
+            made = Decision("end", f"not started again: {refused}")
+        result["next"] = {**made._asdict(), "job_id": onward}
+        write(path, result)
+        say(f"it goes on as job {onward}, in the same run folder" if onward else made.reason)
+        if onward:
+            return status
+    elif made.reason:
+        say(made.reason if made.by_slurm else f"not started again: {made.reason}")
+    if not made.by_slurm and result["state"] != "stopped":
+        stay_ended()
+        forget_secrets()  # else Slurm may start the job again, which needs them
     return status
 
 
