@@ -95,3 +95,13 @@ def test_where_a_bad_node_cannot_be_left_out_the_job_fails_and_names_it(
     assert result is not None
     assert result.first_failure is not None
     assert (result.status, result.first_failure.host, result.first_failure.node) == (90, "n2", 1)
+
+
+def test_a_mistake_of_the_job_is_no_fault_of_its_nodes(
+    slurm_env: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = hpctools.submit("no-such-program", command=True, nodes=2, launcher="none", preflight=True, time="5")
+    assert job.wait() == 90, job.logs()
+    assert "all nodes are bad: program: no-such-program is not there" in job.logs()
+    assert "to be started again" not in job.logs()
