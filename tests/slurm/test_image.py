@@ -206,6 +206,7 @@ def test_a_node_that_lacks_the_image_is_named(submit: Submit, desk: Path, image:
     assert re.search(r"hpctools: the container on n[12] .*failed first: status 126", job.logs())
 
 
+@pytest.mark.slow
 def test_the_example_is_preempted_in_an_image_and_goes_on(
     submit: Submit, torch_python: str, desk: Path, slurm_env: Mapping[str, str]
 ) -> None:

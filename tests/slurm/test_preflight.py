@@ -42,6 +42,7 @@ def submit(folder: Path, **settings: object) -> hpctools.Job:
     return hpctools.submit(folder / "train.py", **given)
 
 
+@pytest.mark.native
 def test_good_nodes_are_said_to_be_good_and_the_training_runs(
     slurm_env: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_bad_node_is_left_out_and_the_training_runs_without_it(
     assert bad not in [one["host"] for one in second["nodes"]]
 
 
+@pytest.mark.native
 def test_where_a_bad_node_cannot_be_left_out_the_job_fails_and_names_it(
     slurm_env: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

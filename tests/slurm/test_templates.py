@@ -112,6 +112,7 @@ def test_ranks_find_each_other_by_slurms_pmix(slurm_env: Mapping[str, str], tmp_
     assert job.logs().count("met all") == 4
 
 
+@pytest.mark.native
 def test_accelerate_starts_its_ranks_on_all_nodes(slurm_env: Mapping[str, str], tmp_path: Path) -> None:
     """Two ranks on each of two nodes reduce as accelerate has it, with the user's own word for it."""
     if subprocess.run([PYTHON, "-c", "import accelerate"], capture_output=True).returncode:
@@ -133,6 +134,7 @@ on.end_training()
         assert f"[{rank}] rank {rank} of 4 sum 10 bf16\n" in job.logs()
 
 
+@pytest.mark.native
 def test_the_nccl_test_measures_with_torch(
     slurm_env: Mapping[str, str], torch_python: str, tmp_path: Path
 ) -> None:

@@ -211,6 +211,7 @@ def start_at_once(jobs: list[hpctools.Job]) -> None:
     subprocess.run(["scontrol", "release", ",".join(str(job.job_id) for job in jobs)], check=True)
 
 
+@pytest.mark.native
 def test_two_jobs_of_torchrun_on_one_node_do_not_meet(
     slurm_env: Mapping[str, str], torch_python: str, tmp_path: Path
 ) -> None:

@@ -52,8 +52,8 @@ MPI_RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 MPI_LOCAL_RANK = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
 # What chooses how accelerate distributes; --multi_gpu, which only means torchrun, excludes the others.
 ACCELERATE_KINDS = ("--use_fsdp", "--use_deepspeed", "--use_megatron_lm", "--tpu", "--cpu", "--multi_gpu")
-# How long other ranks may take to end when one has failed: torchrun is told, which never hears of Slurm's
-# warnings; of srun's tasks their wrappers see to it, since Slurm gives them KillWait, mostly longer.
+# How long other ranks may take to end when one has failed. Their wrappers see to it, since Slurm gives them
+# KillWait, and torchrun half a minute where it does not know the variable that tells it.
 SHUTDOWN_S = 15
 ASKED_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON = (*ASKED_TO_STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
@@ -470,9 +470,11 @@ class Watched:
         self.deliver_waiting()
 
     def notice_failure(self) -> None:
-        """Whether srun's SIGTERM (--kill-on-bad-exit) comes because another rank has failed. Then this one
-        cannot save any more, since that takes all of them: it is not waited for."""
-        if self.under_srun and not self.kill_at_s and os.path.exists(failure_mark()):
+        """Whether a SIGTERM, of srun's --kill-on-bad-exit or of torchrun, comes because another rank has
+        failed. Then this one cannot save any more, since that takes all of them: it is not waited for. An
+        older torchrun would wait for half a minute, and Slurm for its KillWait."""
+        is_one_of_many = self.under_srun or self.under_launcher
+        if is_one_of_many and not self.kill_at_s and os.path.exists(failure_mark()):
             self.under_launcher = True
             self.kill_at_s = time.time() + SHUTDOWN_S
 
@@ -651,7 +653,7 @@ class Watched:
             last_lines=self.output.last_lines(),
         )
         write_json(self.path, self.record)
-        if self.under_srun and not asked and status not in (0, CHECKPOINTED):
+        if (self.under_srun or self.under_launcher) and not asked and status not in (0, CHECKPOINTED):
             with contextlib.suppress(OSError), open(failure_mark(), "w"):
                 pass  # before srun hears of it from us
         return status
