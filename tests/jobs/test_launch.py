@@ -628,7 +628,9 @@ while True:
 def test_a_rank_is_not_waited_for_when_another_has_failed(run: Run, has_failed: bool) -> None:
     """srun's SIGTERM is a warning otherwise, and the rank may save for as long as Slurm lets it."""
     launch = run.folder / "launch.py"
-    launch.write_text(launch.read_text().replace("SHUTDOWN_S = 15", "SHUTDOWN_S = 0.5"))
+    text = launch.read_text()
+    assert "SHUTDOWN_S = 10\n" in text
+    launch.write_text(text.replace("SHUTDOWN_S = 10\n", "SHUTDOWN_S = 0.5\n"))
     process = run.python(DEAF).start(*SRUN)
     wait_for(lambda: (run.attempt / "rank-00003.log").exists() and b"ready" in run.log)
     if has_failed:

@@ -54,7 +54,7 @@ MPI_LOCAL_RANK = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
 ACCELERATE_KINDS = ("--use_fsdp", "--use_deepspeed", "--use_megatron_lm", "--tpu", "--cpu", "--multi_gpu")
 # How long other ranks may take to end when one has failed. Their wrappers see to it, since Slurm gives them
 # KillWait, and torchrun half a minute where it does not know the variable that tells it.
-SHUTDOWN_S = 15
+SHUTDOWN_S = 10
 ASKED_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON = (*ASKED_TO_STOP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 ORPHAN_GRACE_S = 5.0
@@ -474,9 +474,12 @@ class Watched:
         failed. Then this one cannot save any more, since that takes all of them: it is not waited for. An
         older torchrun would wait for half a minute, and Slurm for its KillWait."""
         is_one_of_many = self.under_srun or self.under_launcher
-        if is_one_of_many and not self.kill_at_s and os.path.exists(failure_mark()):
+        failed_s = first_failure_s() if is_one_of_many and not self.kill_at_s else 0.0
+        if failed_s:
             self.under_launcher = True
-            self.kill_at_s = time.time() + SHUTDOWN_S
+            # Other nodes hear of it late: srun waits for the whole node of the one that failed.
+            now = time.time()
+            self.kill_at_s = min(now + SHUTDOWN_S, max(now + DRAIN_S, failed_s + SHUTDOWN_S))
 
     def deliver_waiting(self) -> None:
         """Deliver signals in their order. Python lets one handler interrupt another: the first works for
@@ -662,6 +665,13 @@ class Watched:
 def failure_mark() -> str:
     """A file that is there when a rank has failed."""
     return os.path.join(attempt(), "failed")
+
+
+def first_failure_s() -> float:
+    """When a rank of this attempt failed, by the clock of the file system; 0 if none did."""
+    with contextlib.suppress(OSError):
+        return os.path.getmtime(failure_mark())
+    return 0.0
 
 
 def new_record(rank: int | None, local_rank: int | None) -> Record:
