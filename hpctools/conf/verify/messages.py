@@ -32,6 +32,8 @@ NOISE = re.compile(
             # Nodes that are not started, at addresses where nobody is.
             r"Network is unreachable|Unable to contact slurm controller",
             r"Nodes \S+ not responding",
+            # A question of ours that was given up while a busy slurmctld was answering it.
+            r"slurm_send_node_msg: .*msg_type=RESPONSE_\w+\) failed: ",
             # All daemons have the files, where the site may be configless.
             r"Running with local config file despite",
             # An ordinary user, in the place of SlurmUser and SlurmdUser.

@@ -177,6 +177,8 @@ def test_the_same_about_many_nodes_is_one_problem(locator: Locator) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "error: slurm_send_node_msg: [s:[1]] slurm_bufs_sendto(msg_type=RESPONSE_PARTITION_INFO) failed: "
+        "Unexpected missing socket error",
         "slurmctld: error:  mpi/pmix_v4: init: (null) [0]: mpi_pmix.c:195: can not load PMIx library",
         "error: cannot create http_parser context for http_parser/libhttp_parser, http_parser/llhttp_parser",
         "[2026-11-21T17:48:32.197] error: Could not open node state file /x/n: No such file or directory",
