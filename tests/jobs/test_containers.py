@@ -201,7 +201,7 @@ def test_a_script_reads_as_it_did(tmp_path: Path, runtime: str, monkeypatch: pyt
     values = {"image": "ngc"} if runtime == "pyxis" else {}
     asked = in_image(tmp_path, site, nodes=2, env={"A": "b c"}, gpus_per_node=8, preflight=True, **values)
     assert asked.problems == ()
-    text = script(asked).replace(str(tmp_path), "/work")
+    text = script(asked).replace(str(tmp_path), "/home/ada")
     text = re.sub("sha256 [0-9a-f]{64}", "sha256 DIGEST", text[text.index("# Outside of the image") :])
     assert text == (GOLDEN / f"{runtime}.txt").read_text()
 
